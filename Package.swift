@@ -1,0 +1,157 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+/// One strict set for every target of ours; `docs/decisions/0001-strict-settings.md` says what each line buys.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),  // SE-0335
+    .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
+    .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),  // SE-0461
+    .enableUpcomingFeature("InferIsolatedConformances"),  // SE-0470
+    .enableUpcomingFeature("ImmutableWeakCaptures"),  // SE-0481
+    .strictMemorySafety(),  // SE-0458
+    .treatAllWarnings(as: .error),  // SE-0443
+    .treatWarning("DeprecatedDeclaration", as: .warning),
+]
+
+extension Target.Dependency {
+    static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let asyncHTTPClient = product(name: "AsyncHTTPClient", package: "async-http-client")
+    static let collections = product(name: "DequeModule", package: "swift-collections")
+    static let configuration = product(name: "Configuration", package: "swift-configuration")
+    static let crypto = product(name: "Crypto", package: "swift-crypto")
+    static let httpTypes = product(name: "HTTPTypes", package: "swift-http-types")
+    static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let logging = product(name: "Logging", package: "swift-log")
+    static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
+    static let toml = product(name: "TOMLKit", package: "TOMLKit")
+}
+
+let package = Package(
+    name: "jumun",
+    products: [
+        .executable(name: "order-api", targets: ["OrderAPI"]),
+        .executable(name: "consumer", targets: ["Consumer"]),
+        .executable(name: "aggregator", targets: ["Aggregator"]),
+        .executable(name: "scheduler", targets: ["Scheduler"]),
+        .executable(name: "data-platform", targets: ["DataPlatform"]),
+        .executable(name: "orderctl", targets: ["OrderCtl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    ],
+    targets: [
+        // L4: executables. They never import each other.
+        .executableTarget(
+            name: "OrderAPI",
+            dependencies: [
+                "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime", "OpsMetrics", "Backoff",
+                "Postgres", "AMQP", "Redis",
+                .argumentParser, .collections, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
+            ]
+        ),
+        .executableTarget(
+            name: "Consumer",
+            dependencies: [
+                "OrderMessages", "ServiceRuntime", "OpsMetrics", "Backoff", "AMQP",
+                .argumentParser, .asyncHTTPClient, .lifecycle, .logging, .nioCore,
+            ]
+        ),
+        .executableTarget(
+            name: "Aggregator",
+            dependencies: [
+                "OrderDomain", "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres", "Redis",
+                .argumentParser, .logging,
+            ]
+        ),
+        .executableTarget(
+            name: "Scheduler",
+            dependencies: [
+                "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres",
+                .argumentParser, .lifecycle, .logging, .subprocess, .toml,
+            ]
+        ),
+        .executableTarget(
+            name: "DataPlatform",
+            dependencies: [
+                "OrderMessages", "ServiceRuntime", "OpsMetrics",
+                .argumentParser, .collections, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
+            ]
+        ),
+        .executableTarget(
+            name: "OrderCtl",
+            dependencies: [
+                "OrderDomain", "OrderStore", "ServiceRuntime", "Postgres",
+                .argumentParser, .crypto, .logging,
+            ]
+        ),
+
+        // L3: the SQL, the wire contracts, the running of a process.
+        .target(name: "OrderStore", dependencies: ["OrderDomain", "Postgres"]),
+        .target(name: "OrderMessages", dependencies: ["OrderDomain"]),
+        .target(
+            name: "ServiceRuntime",
+            dependencies: ["OpsMetrics", .configuration, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore]
+        ),
+
+        // L2: one client per C library; they know nothing of orders.
+        .target(name: "Postgres", dependencies: ["CLibPQ", "ThreadExecutor", .collections, .logging]),
+        .target(name: "AMQP", dependencies: ["CRabbitMQ", "ThreadExecutor", "Backoff", .collections, .logging]),
+        .target(name: "Redis", dependencies: ["CHiredis", "ThreadExecutor", "Backoff", .logging]),
+
+        // L1: what the clients stand on.
+        .target(name: "ThreadExecutor"),
+        .target(name: "Backoff"),
+
+        // L0: values and rules; nothing of ours below them.
+        .target(name: "OrderDomain"),
+        .target(name: "OpsMetrics"),
+        .systemLibrary(name: "CLibPQ", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CRabbitMQ", providers: [.apt(["librabbitmq-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+
+        // Tests. Those below the line need the servers that `make test` starts, and fail without them.
+        .target(
+            name: "TestSupport",
+            dependencies: ["OrderStore", "Postgres", "AMQP", "Redis", .logging, .subprocess],
+            path: "Tests/TestSupport"
+        ),
+        .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
+        .testTarget(name: "OpsMetricsTests", dependencies: ["OpsMetrics"]),
+        .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain"]),
+        .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages"]),
+        .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),
+        .testTarget(name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", .hummingbird, .logging]),
+        .testTarget(name: "ThreadExecutorTests", dependencies: ["ThreadExecutor"]),
+        .testTarget(name: "TidyTests", dependencies: [.subprocess]),
+        // ---- real servers
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", "TestSupport", .logging]),
+        .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport", .logging]),
+        .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport", .logging]),
+        .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "OrderStore", "Postgres", "AMQP", "Redis", "TestSupport", .asyncHTTPClient, .nioCore, .subprocess,
+            ]
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings = strict
+}
