@@ -25,6 +25,7 @@ extension Target.Dependency {
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = product(name: "Logging", package: "swift-log")
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let nioFoundationCompat = product(name: "NIOFoundationCompat", package: "swift-nio")
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
 }
@@ -58,22 +59,23 @@ let package = Package(
         .executableTarget(
             name: "OrderAPI",
             dependencies: [
-                "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime", "OpsMetrics", "Backoff",
-                "Postgres", "AMQP", "Redis",
+                "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "EventTopology", "ServiceRuntime",
+                "OpsMetrics", "Backoff", "Postgres", "AMQP", "Redis",
                 .argumentParser, .collections, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
+                .nioFoundationCompat,
             ]
         ),
         .executableTarget(
             name: "Consumer",
             dependencies: [
-                "OrderMessages", "ServiceRuntime", "OpsMetrics", "Backoff", "AMQP",
+                "EventTopology", "ServiceRuntime", "OpsMetrics", "Backoff", "AMQP",
                 .argumentParser, .asyncHTTPClient, .lifecycle, .logging, .nioCore,
             ]
         ),
         .executableTarget(
             name: "Aggregator",
             dependencies: [
-                "OrderDomain", "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres", "Redis",
+                "OrderDomain", "OrderStore", "RankingBoard", "ServiceRuntime", "Postgres", "Redis",
                 .argumentParser, .logging,
             ]
         ),
@@ -87,7 +89,7 @@ let package = Package(
         .executableTarget(
             name: "DataPlatform",
             dependencies: [
-                "OrderMessages", "ServiceRuntime", "OpsMetrics",
+                "ServiceRuntime", "OpsMetrics",
                 .argumentParser, .collections, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
             ]
         ),
@@ -99,9 +101,11 @@ let package = Package(
             ]
         ),
 
-        // L3: the SQL, the wire contracts, the running of a process.
+        // L3: the SQL, the ranking in Redis, the wire contracts, the broker's queues, the running of a process.
         .target(name: "OrderStore", dependencies: ["OrderDomain", "Postgres"]),
         .target(name: "OrderMessages", dependencies: ["OrderDomain"]),
+        .target(name: "EventTopology", dependencies: ["AMQP"]),
+        .target(name: "RankingBoard", dependencies: ["OrderDomain", "Redis"]),
         .target(
             name: "ServiceRuntime",
             dependencies: ["OpsMetrics", .configuration, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore]

@@ -1,8 +1,33 @@
 #ifndef JUMUN_CRabbitMQ_SHIM_H
 #define JUMUN_CRabbitMQ_SHIM_H
 
+#include <sys/time.h>
+
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <amqp_tcp_socket.h>
+
+/* The library's numbers of methods are casts in macros, which Swift doesn't import. */
+static const amqp_method_number_t jumun_connection_close = AMQP_CONNECTION_CLOSE_METHOD;
+static const amqp_method_number_t jumun_connection_close_ok = AMQP_CONNECTION_CLOSE_OK_METHOD;
+static const amqp_method_number_t jumun_connection_blocked = AMQP_CONNECTION_BLOCKED_METHOD;
+static const amqp_method_number_t jumun_connection_unblocked = AMQP_CONNECTION_UNBLOCKED_METHOD;
+static const amqp_method_number_t jumun_channel_close = AMQP_CHANNEL_CLOSE_METHOD;
+static const amqp_method_number_t jumun_channel_close_ok = AMQP_CHANNEL_CLOSE_OK_METHOD;
+static const amqp_method_number_t jumun_basic_ack = AMQP_BASIC_ACK_METHOD;
+static const amqp_method_number_t jumun_basic_nack = AMQP_BASIC_NACK_METHOD;
+static const amqp_method_number_t jumun_basic_return = AMQP_BASIC_RETURN_METHOD;
+static const amqp_method_number_t jumun_basic_deliver = AMQP_BASIC_DELIVER_METHOD;
+static const amqp_method_number_t jumun_basic_cancel = AMQP_BASIC_CANCEL_METHOD;
+static const amqp_method_number_t jumun_basic_cancel_ok = AMQP_BASIC_CANCEL_OK_METHOD;
+
+/* amqp_login_with_properties is variadic, which Swift can't call. */
+static inline amqp_rpc_reply_t jumun_amqp_login_plain(amqp_connection_state_t state, const char *vhost,
+                                                      int channel_max, int frame_max, int heartbeat,
+                                                      const amqp_table_t *properties, const char *user,
+                                                      const char *password) {
+    return amqp_login_with_properties(state, vhost, channel_max, frame_max, heartbeat, properties,
+                                      AMQP_SASL_METHOD_PLAIN, user, password);
+}
 
 #endif

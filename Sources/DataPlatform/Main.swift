@@ -1,4 +1,45 @@
+import ArgumentParser
+import OpsMetrics
+import ServiceRuntime
+
+/// The executable `data-platform`.
 @main
-enum Main {
-    static func main() {}
+struct DataPlatformCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "data-platform",
+        abstract: "A stand-in for the data platform: takes CloudEvents, counts them, and fails on command.",
+        subcommands: [Serve.self]
+    )
+}
+
+/// `data-platform serve`
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve until SIGTERM or SIGINT.",
+        discussion: """
+            Environment:
+              LISTEN_HOST    address to listen on (default 127.0.0.1)
+              PLATFORM_PORT  port to listen on, 0 for any free one (default 8083)
+              LOG_LEVEL      trace, debug, info, notice, warning, error or critical (default info)
+
+            What arrived is kept in memory only, up to fixed maxima; the oldest is forgotten first.
+            """
+    )
+
+    func run() async {
+        await ServiceProcess.main("data-platform") { settings, logger in
+            let host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
+            let port = try settings.port("PLATFORM_PORT", default: 8083)
+            let metrics = MetricsRegistry()
+            let platform = Platform(metrics: metrics)
+            let server = makeHTTPServer(
+                router: PlatformRoutes(platform: platform).router(metrics: metrics),
+                host: host,
+                port: port,
+                name: "data-platform",
+                logger: logger
+            )
+            try await ServiceProcess.run([server], logger: logger)
+        }
+    }
 }

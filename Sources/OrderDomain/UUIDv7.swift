@@ -40,6 +40,8 @@ extension UUID {
 extension Date {
     /// This time without what is finer than a millisecond: every time that Jumun keeps is one that it can show.
     package var wholeMilliseconds: Date {
-        Date(timeIntervalSince1970: (timeIntervalSince1970 * 1_000).rounded(.down) / 1_000)
+        // Whole microseconds first: from 2038 on, a millisecond's nearest `Double` may lie a hair below it.
+        let microseconds = (timeIntervalSince1970 * 1_000_000).rounded()
+        return Date(timeIntervalSince1970: (microseconds / 1_000).rounded(.down) / 1_000)
     }
 }

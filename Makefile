@@ -1,0 +1,33 @@
+# The commands of Jumun. Each is a script in ops/dev; what they share is in ops/dev/lib.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help up down reset status env test check coverage
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+up: ## install, build and start everything, and send an order through it
+	@ops/dev/up
+
+down: ## stop everything; the data stays
+	@ops/dev/down
+
+reset: ## stop everything and remove all data
+	@ops/dev/reset
+
+status: ## one line a process: name, state, process id, address
+	@ops/dev/status
+
+env: ## addresses, passwords and process ids:  source <(make -s env)
+	@ops/dev/env
+
+test: ## all tests, against servers of their own
+	@ops/dev/test
+
+check: ## formatting, scripts, warnings, import graph, tidy tests
+	@ops/dev/check
+
+coverage: ## line coverage of Sources/, at least 85 %
+	@ops/dev/coverage

@@ -1,0 +1,54 @@
+import OpsMetrics
+
+/// What is counted about orders and their batches.
+struct CommitMetrics: Sendable {
+    private let orders: MetricFamily<Counter>
+    private let batchSizes: Histogram
+    private let durations: Histogram
+    private let retries: MetricFamily<Counter>
+
+    init(_ registry: MetricsRegistry) {
+        orders = registry.counter(
+            "orders_total",
+            help: "Commands of the commit engine by what became of them.",
+            labels: ["result"]
+        )
+        batchSizes = registry.histogram(
+            "order_commit_batch_size",
+            help: "Commands in one transaction.",
+            buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256]
+        )
+        durations = registry.histogram(
+            "order_commit_duration_seconds",
+            help: "Time from the beginning of a batch until it is durable.",
+            buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+        )
+        retries = registry.counter(
+            "order_commit_retries_total",
+            help: "Batches that were begun again, by why.",
+            labels: ["reason"]
+        )
+    }
+
+    func observe(batchSize: Int, duration: Duration) {
+        batchSizes.observe(Double(batchSize))
+        durations.observe(duration)
+    }
+
+    func count(_ result: String) {
+        orders.with(result).increment()
+    }
+
+    func count(_ answer: Result<CommitAnswer, any Error>) {
+        switch answer {
+        case .success(let answer) where answer.isReplay: count("replayed")
+        case .success(let answer) where answer.answer.status < 300: count("accepted")
+        case .success: count("refused")
+        case .failure: count("failed")
+        }
+    }
+
+    func countRetry(_ reason: String) {
+        retries.with(reason).increment()
+    }
+}

@@ -1,0 +1,30 @@
+import Hummingbird
+import Logging
+import OpsMetrics
+import ServiceRuntime
+
+/// Everything that is served.
+struct API {
+    let users: UserRoutes
+    let products: ProductRoutes
+    let orders: OrderRoutes
+    let popular: PopularRoutes
+    let operations: OperationsRoutes
+}
+
+/// Wires routes to what answers them.
+func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<APIContext> {
+    let router = Router(context: APIContext.self)
+    router.addMiddleware {
+        HTTPMetricsMiddleware(metrics: metrics)
+        RequestIdentity()
+        Problems()
+    }
+    api.operations.add(to: router)
+    let v1 = router.group("/v1")
+    api.users.add(to: v1)
+    api.popular.add(to: v1)
+    api.products.add(to: v1)
+    api.orders.add(to: v1)
+    return router
+}

@@ -1,0 +1,25 @@
+import FoundationEssentials
+import Hummingbird
+import Logging
+import NIOCore
+import OrderDomain
+import Synchronization
+
+/// What is known of a request while it is handled.
+struct APIContext: RequestContext {
+    /// How long a request may take from its head to its answer, its body included.
+    static let timeout = Duration.seconds(10)
+
+    var coreContext: CoreRequestContextStorage
+    /// Names the request in the answer, in the logs and in problems.
+    var requestID = ""
+    /// The W3C trace context that came with it, if it was a valid one.
+    var traceparent: String?
+    /// When the request must have been answered.
+    let deadline: ContinuousClock.Instant
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        deadline = .now + APIContext.timeout
+    }
+}

@@ -1,0 +1,115 @@
+import Crypto
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import NIOFoundationCompat
+import OrderDomain
+import OrderMessages
+import ServiceRuntime
+
+extension Request {
+    /// The body of a JSON request.
+    ///
+    /// - Throws: `Problem` with status 415 or 408, `HTTPError` with 413.
+    func jsonBody(_ context: APIContext) async throws -> Data {
+        let mediaType = headers[.contentType]?.split(separator: ";").first?
+            .trimmingCharacters(in: .whitespaces).lowercased()
+        guard let mediaType, mediaType == "application/json" || mediaType.hasSuffix("+json") else {
+            throw Problem(
+                status: 415,
+                code: "unsupported_media_type",
+                title: "The body must be JSON",
+                detail: "send the header Content-Type: application/json"
+            )
+        }
+        let body = try await withTimeout(context.deadline) { try await collectBody() }
+        return Data(buffer: body)
+    }
+
+    /// The idempotency key of a request of `user`, if it has one, with a fingerprint of what is asked.
+    ///
+    /// - Throws: `ValidationFailure` when it is not 1 to 255 visible ASCII characters.
+    func idempotencyClaim(of user: UserID, body: Data) throws -> IdempotencyClaim? {
+        let keys = headers[values: .idempotencyKey]
+        guard let key = keys.first else { return nil }
+        guard keys.count == 1, (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else {
+            throw ValidationFailure([
+                FieldError(
+                    field: "Idempotency-Key",
+                    code: "invalid",
+                    detail: "must be one value of 1 to 255 visible ASCII characters"
+                )
+            ])
+        }
+        var digest = SHA256()
+        digest.update(data: Data("\(method.rawValue) \(uri.path)\n".utf8))
+        digest.update(data: body)
+        return IdempotencyClaim(key: IdempotencyKey(userID: user, key: key), fingerprint: Array(digest.finalize()))
+    }
+}
+
+/// Runs `body`, and gives up with 408 at the deadline.
+private func withTimeout<R: Sendable>(
+    _ deadline: ContinuousClock.Instant,
+    _ body: @escaping @Sendable () async throws -> R
+) async throws -> R {
+    try await withThrowingTaskGroup(of: R.self) { group in
+        group.addTask(operation: body)
+        group.addTask {
+            try await Task.sleep(until: deadline, clock: .continuous)
+            throw Problem(
+                status: 408,
+                code: "request_timeout",
+                title: "The request took too long to arrive",
+                detail: "a request must have arrived whole within 10 seconds"
+            )
+        }
+        defer { group.cancelAll() }
+        guard let result = try await group.next() else { throw CancellationError() }
+        return result
+    }
+}
+
+extension Response {
+    /// An answer in JSON.
+    static func json(
+        _ status: HTTPResponse.Status,
+        _ answer: some Encodable,
+        location: String? = nil,
+        etag: String? = nil
+    ) throws -> Response {
+        var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
+        headers[.location] = location
+        headers[.eTag] = etag
+        return Response(
+            status: status,
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: try encoded(answer)))
+        )
+    }
+
+    /// The answer of the commit engine.
+    static func committed(_ answer: CommitAnswer) -> Response {
+        var headers: HTTPFields = [.contentType: answer.answer.contentType, .cacheControl: "no-store"]
+        headers[.location] = answer.answer.location
+        if answer.isReplay { headers[.idempotencyReplayed] = "true" }
+        return Response(
+            status: HTTPResponse.Status(code: answer.answer.status),
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: answer.answer.body))
+        )
+    }
+
+    /// An answer to GET that a client may have already: 304 when it says so in `If-None-Match`.
+    static func cacheable(_ request: Request, _ answer: some Encodable, version: Int64) throws -> Response {
+        let etag = "\"\(version)\""
+        let known = request.headers[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }
+            .map { $0.trimmingCharacters(in: .whitespaces) }
+        if known.contains(etag) || known.contains("W/\(etag)") || known.contains("*") {
+            return Response(status: .notModified, headers: [.eTag: etag, .cacheControl: "no-store"])
+        }
+        return try .json(.ok, answer, etag: etag)
+    }
+}

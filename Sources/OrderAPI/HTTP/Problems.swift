@@ -1,0 +1,101 @@
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import Logging
+import OrderMessages
+import OrderStore
+import Postgres
+
+/// Turns everything that is thrown into `application/problem+json`; nobody sees a stack trace or an empty 500.
+struct Problems: RouterMiddleware {
+    func handle(
+        _ request: Request,
+        context: APIContext,
+        next: @concurrent (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch {
+            return try Problems.response(to: error, request, context)
+        }
+    }
+
+    private static func response(to error: any Error, _ request: Request, _ context: APIContext) throws -> Response {
+        var problem = problem(for: error, request, context.logger)
+        problem.requestId = context.requestID
+        var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
+        if let seconds = problem.retryAfterSeconds { headers[.retryAfter] = "\(seconds)" }
+        return Response(
+            status: HTTPResponse.Status(code: problem.status),
+            headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: try encoded(problem)))
+        )
+    }
+
+    private static func problem(for error: any Error, _ request: Request, _ logger: Logger) -> Problem {
+        switch error {
+        case let problem as Problem: problem
+        case let failure as ValidationFailure: .validation(failure)
+        case let body as MalformedBody: .malformed(body)
+        case is UserStore.EmailTaken:
+            Problem(
+                status: 409,
+                code: "email_taken",
+                title: "The e-mail address is taken",
+                detail: "another user has this e-mail address"
+            )
+        case let error as PostgresError: database(error, logger)
+        case let error as any HTTPResponseError: http(error.status, request)
+        default: unexpected(error, logger)
+        }
+    }
+
+    private static func database(_ error: PostgresError, _ logger: Logger) -> Problem {
+        switch error.code {
+        case .invalidParameter:
+            return Problem(
+                status: 422,
+                code: "validation_failed",
+                title: "The request is not valid",
+                detail: "a text of the request holds a character that cannot be stored"
+            )
+        case .poolExhausted, .timedOut, .connectFailed, .connectionLost:
+            logger.warning("database unavailable", metadata: ["error": "\(error)"])
+            return .unavailable("database_unavailable", "the database cannot be reached; try again")
+        default:
+            return error.isRetryable
+                ? .unavailable("database_unavailable", "the database is busy; try again") : unexpected(error, logger)
+        }
+    }
+
+    private static func http(_ status: HTTPResponse.Status, _ request: Request) -> Problem {
+        switch status {
+        case .notFound:
+            Problem(
+                status: 404,
+                code: "route_not_found",
+                title: "There is no such route",
+                detail: "\(request.method.rawValue) \(request.uri.path.prefix(200)) is not served here"
+            )
+        case .contentTooLarge:
+            Problem(status: 413, code: "body_too_large", title: "The body is too large", detail: "the limit is 64 KiB")
+        default:
+            Problem(
+                status: status.code,
+                code: "http_\(status.code)",
+                title: status.reasonPhrase,
+                detail: "the request was refused: \(status.reasonPhrase.lowercased())"
+            )
+        }
+    }
+
+    private static func unexpected(_ error: any Error, _ logger: Logger) -> Problem {
+        logger.error("request failed", metadata: ["error": "\(String(reflecting: error))"])
+        return Problem(
+            status: 500,
+            code: "internal_error",
+            title: "Something went wrong here",
+            detail: "the failure has been logged under this request id"
+        )
+    }
+}

@@ -1,0 +1,79 @@
+import AMQP
+import ArgumentParser
+import EventTopology
+import Logging
+import OpsMetrics
+import Postgres
+import Redis
+import ServiceRuntime
+
+/// `order-api`: takes orders over HTTP, commits them, and relays their events.
+@main
+struct OrderAPI: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "order-api",
+        abstract: "Takes orders over HTTP, commits them with their events, and relays the events to RabbitMQ.",
+        discussion: OrderAPISettings.help,
+        subcommands: [Serve.self]
+    )
+
+    struct Serve: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Serve until SIGTERM.",
+            discussion: OrderAPISettings.help
+        )
+
+        func run() async throws {
+            await ServiceProcess.main("order-api") { settings, logger in
+                try await serve(OrderAPISettings(settings), logger: logger)
+            }
+        }
+    }
+}
+
+private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
+    let metrics = MetricsRegistry()
+    let reads = PostgresPool(configuration: settings.database, maximumConnections: 4, logger: logger)
+    let commits = PostgresPool(configuration: settings.database, maximumConnections: 2, logger: logger)
+    let redis = RedisClient(configuration: settings.redis, logger: logger)
+    let publisher = AMQPPublisher(configuration: settings.broker, topology: .orderEvents, logger: logger)
+
+    let relay = OutboxRelay(
+        database: settings.database,
+        publisher: publisher,
+        metrics: RelayMetrics(metrics),
+        logger: logger
+    )
+    let commitMetrics = CommitMetrics(metrics)
+    let engine = CommitEngine(
+        committer: BatchCommitter(pool: commits, metrics: commitMetrics, logger: logger),
+        metrics: commitMetrics,
+        onCommit: relay.wake
+    )
+    let router = makeRouter(
+        API(
+            users: UserRoutes(pool: reads, engine: engine),
+            products: ProductRoutes(pool: reads),
+            orders: OrderRoutes(pool: reads, engine: engine),
+            popular: PopularRoutes(PopularProducts(redis: redis, pool: reads, logger: logger)),
+            operations: OperationsRoutes(
+                metrics: metrics,
+                checks: [.postgres(reads), .rabbitMQ(publisher), .redis(redis)]
+            )
+        ),
+        metrics: metrics,
+        logger: logger
+    )
+    let http = makeHTTPServer(
+        router: router,
+        host: settings.host,
+        port: settings.port,
+        name: "order-api",
+        logger: logger
+    )
+    // Stopped from the last to the first: no new requests, then the batches under way, then their events.
+    try await ServiceProcess.run([relay, engine, http], logger: logger)
+    await reads.close()
+    await commits.close()
+    await redis.close()
+}

@@ -1,0 +1,34 @@
+import AMQP
+import Postgres
+import Redis
+import ServiceRuntime
+
+/// What the environment says; read and checked once, at the start.
+struct OrderAPISettings {
+    static let help = """
+        Environment:
+          DATABASE_URL  postgres://user:password@host:port/database; required
+          AMQP_URL      amqp://user:password@host:port/vhost; required
+          REDIS_URL     redis://:password@host:port/number; required
+          LISTEN_HOST   address to listen on; default 127.0.0.1
+          API_PORT      port to listen on; default 8080
+          LOG_LEVEL     trace, debug, info, notice, warning, error or critical; default info
+        """
+
+    let database: PostgresConfiguration
+    let broker: AMQPConfiguration
+    let redis: RedisConfiguration
+    let host: String
+    let port: Int
+
+    init(_ settings: Settings) throws {
+        database = try PostgresConfiguration(
+            url: settings.url("DATABASE_URL", schemes: ["postgres", "postgresql"]),
+            applicationName: "order-api"
+        )
+        broker = try AMQPConfiguration(url: settings.url("AMQP_URL", schemes: ["amqp"]), connectionName: "order-api")
+        redis = try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis"]))
+        host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
+        port = try settings.port("API_PORT", default: 8080)
+    }
+}

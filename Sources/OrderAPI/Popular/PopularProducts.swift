@@ -1,0 +1,133 @@
+import Foundation
+import Logging
+import OrderDomain
+import OrderMessages
+import OrderStore
+import Postgres
+import RankingBoard
+import Redis
+
+/// The popular products: from Redis, or from the last run in PostgreSQL while Redis has none.
+///
+/// Each list is kept for a second, so that any number of readers costs one look a second.
+actor PopularProducts {
+    /// A list with the names and prices of now.
+    struct List: Sendable {
+        let windowFrom: Date
+        let windowTo: Date
+        let asOf: Date
+        let source: PopularAnswer.Source
+        let products: [(ranked: RankedProduct, product: Product)]
+
+        /// The head of the list.
+        func answer(limit: Int) -> PopularAnswer {
+            PopularAnswer(
+                from: windowFrom,
+                to: windowTo,
+                asOf: asOf,
+                stale: source == .postgres,
+                source: source,
+                data: products.prefix(limit).enumerated().map { index, entry in
+                    PopularAnswer.Entry(
+                        rank: index + 1,
+                        productID: entry.product.id,
+                        name: entry.product.name,
+                        price: entry.product.price,
+                        quantity: entry.ranked.quantity,
+                        amount: entry.ranked.amount
+                    )
+                }
+            )
+        }
+    }
+
+    private static let lifetime = Duration.seconds(1)
+    /// Redis answers in a millisecond or is in trouble; then PostgreSQL is asked.
+    private static let redisTimeout = Duration.milliseconds(250)
+    /// More than the API gives, so that products which are no longer sold can be left out.
+    private static let candidates = 2 * PageRequest.limits.upperBound
+
+    private let board: RankingBoard
+    private let pool: PostgresPool
+    private let products: ProductStore
+    private let logger: Logger
+    private var kept: [Ranking: (list: Task<List, any Error>, since: ContinuousClock.Instant)] = [:]
+
+    init(redis: RedisClient, pool: PostgresPool, logger: Logger) {
+        board = RankingBoard(redis)
+        self.pool = pool
+        products = ProductStore(pool)
+        self.logger = logger
+    }
+
+    /// The list, at most a second old; throws `PostgresError` when neither server can give it.
+    func list(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
+        if let kept = kept[ranking], kept.since.duration(to: .now) < PopularProducts.lifetime {
+            return try await kept.list.value
+        }
+        // A task of its own, since all who ask meanwhile share it: one who hangs up must not take it from the others.
+        let list = Task { try await load(ranking, deadline: deadline) }
+        kept[ranking] = (list, .now)
+        do {
+            return try await list.value
+        } catch {
+            kept[ranking] = nil
+            throw error
+        }
+    }
+
+    private func load(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
+        if let list = await readBoard(ranking) {
+            return List(
+                windowFrom: list.windowFrom,
+                windowTo: list.windowTo,
+                asOf: list.asOf,
+                source: .redis,
+                products: try await named(list.products, deadline: deadline)
+            )
+        }
+        let latest = try await RankingStore.latest(
+            ranking,
+            limit: PopularProducts.candidates,
+            from: pool,
+            deadline: deadline
+        )
+        // Before the first run: an empty list of a window that ends now.
+        let now = Date().wholeMilliseconds
+        let window = RankingStore.window(at: now)
+        return List(
+            windowFrom: latest?.run.windowFrom ?? window.from,
+            windowTo: latest?.run.windowTo ?? window.to,
+            asOf: latest?.run.asOf ?? now,
+            source: .postgres,
+            products: try await named(latest?.list ?? [], deadline: deadline)
+        )
+    }
+
+    private func readBoard(_ ranking: Ranking) async -> RankingBoard.List? {
+        do {
+            return try await board.read(
+                ranking,
+                limit: PopularProducts.candidates,
+                deadline: .now + PopularProducts.redisTimeout
+            )
+        } catch {
+            logger.warning("popular products come from PostgreSQL", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
+
+    /// The products that are still sold, with the names and prices of now.
+    private func named(
+        _ ranked: [RankedProduct],
+        deadline: ContinuousClock.Instant
+    ) async throws -> [(ranked: RankedProduct, product: Product)] {
+        guard !ranked.isEmpty else { return [] }
+        let found = try await products.find(ranked.map(\.productID), deadline: deadline)
+        let byID = Dictionary(found.map { ($0.id, $0) }) { first, _ in first }
+        return ranked.compactMap { entry in
+            guard let product = byID[entry.productID], product.status == .active else { return nil }
+            return (entry, product)
+        }
+    }
+}

@@ -1,0 +1,223 @@
+package import FoundationEssentials
+package import OrderDomain
+
+/// A user as the API gives it.
+package struct UserAnswer: Encodable, Sendable {
+    let id: Int64
+    let name: String
+    let email: String
+    let balance: Int64
+    let currency: String
+    let createdAt: String
+
+    /// Writes a user.
+    package init(_ user: User) {
+        id = user.id.rawValue
+        name = user.name
+        email = user.email
+        balance = user.balance.minorUnits
+        currency = Money.currency
+        createdAt = user.createdAt.rfc3339
+    }
+}
+
+/// `GET /v1/users/{id}/balance`
+package struct BalanceAnswer: Encodable, Sendable {
+    let userId: Int64
+    let balance: Int64
+    let currency: String
+    let version: Int64
+    let updatedAt: String
+
+    /// Writes a user's balance.
+    package init(_ user: User) {
+        userId = user.id.rawValue
+        balance = user.balance.minorUnits
+        currency = Money.currency
+        version = user.version
+        updatedAt = user.updatedAt.rfc3339
+    }
+}
+
+/// One row of the balance history; also what a charge answers.
+package struct BalanceEntryAnswer: Encodable, Sendable {
+    let id: String
+    let userId: Int64
+    let type: String
+    let amount: Int64
+    let balanceAfter: Int64
+    let orderId: String?
+    let createdAt: String
+
+    /// Writes an entry.
+    package init(_ entry: BalanceEntry) {
+        id = entry.id.uuidString.lowercased()
+        userId = entry.userID.rawValue
+        type = entry.kind.rawValue
+        amount = entry.amount.minorUnits
+        balanceAfter = entry.balanceAfter.minorUnits
+        orderId = entry.orderID?.text
+        createdAt = entry.createdAt.rfc3339
+    }
+}
+
+/// A product as the API gives it.
+package struct ProductAnswer: Encodable, Sendable {
+    let id: Int64
+    let name: String
+    let description: String?
+    let category: String?
+    let price: Int64
+    let currency: String
+    let stock: Int64
+    let status: String
+    let createdAt: String
+    let updatedAt: String
+
+    /// Writes a product.
+    package init(_ product: Product) {
+        id = product.id.rawValue
+        name = product.name
+        description = product.description
+        category = product.category
+        price = product.price.minorUnits
+        currency = Money.currency
+        stock = product.stock
+        status = product.status.rawValue
+        createdAt = product.createdAt.rfc3339
+        updatedAt = product.updatedAt.rfc3339
+    }
+}
+
+/// An order as the API gives it, and as its events carry it.
+package struct OrderAnswer: Encodable, Sendable {
+    struct Item: Encodable, Sendable {
+        let productId: Int64
+        let name: String
+        let quantity: Int
+        let unitPrice: Int64
+        let amount: Int64
+    }
+
+    struct PaymentPart: Encodable, Sendable {
+        let status: String
+        let amount: Int64
+        let paidAt: String
+    }
+
+    let id: String
+    let userId: Int64
+    let status: String
+    let items: [Item]
+    let totalAmount: Int64
+    let currency: String
+    let payment: PaymentPart
+    let createdAt: String
+    let updatedAt: String
+
+    /// Writes an order.
+    package init(_ order: Order) {
+        id = order.id.text
+        userId = order.userID.rawValue
+        status = order.status.rawValue
+        items = order.items.map {
+            Item(
+                productId: $0.productID.rawValue,
+                name: $0.name,
+                quantity: $0.quantity.pieces,
+                unitPrice: $0.unitPrice.minorUnits,
+                amount: $0.amount.minorUnits
+            )
+        }
+        totalAmount = order.total.minorUnits
+        currency = Money.currency
+        payment = PaymentPart(
+            status: order.payment.status.rawValue,
+            amount: order.payment.amount.minorUnits,
+            paidAt: order.payment.paidAt.rfc3339
+        )
+        createdAt = order.createdAt.rfc3339
+        updatedAt = order.updatedAt.rfc3339
+    }
+}
+
+/// A page of a list; `nextCursor` is null on the last one.
+package struct ListAnswer<Element: Encodable & Sendable>: Encodable, Sendable {
+    private enum CodingKeys: String, CodingKey {
+        case data
+        case nextCursor
+    }
+
+    let data: [Element]
+    let nextCursor: String?
+
+    /// Writes a page.
+    package init(_ data: [Element], nextCursor: String?) {
+        self.data = data
+        self.nextCursor = nextCursor
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(data, forKey: .data)
+        // Written as null, never left out: a reader need not tell "last page" from "no such field".
+        try container.encode(nextCursor, forKey: .nextCursor)
+    }
+}
+
+/// `GET /v1/products/popular`
+package struct PopularAnswer: Encodable, Sendable {
+    /// Where the answer came from.
+    package enum Source: String, Encodable, Sendable {
+        case redis
+        case postgres
+    }
+
+    /// One product of the list.
+    package struct Entry: Encodable, Sendable {
+        let rank: Int
+        let productId: Int64
+        let name: String
+        let price: Int64
+        let quantity: Int64
+        let amount: Int64
+
+        /// Writes a place in the list.
+        package init(rank: Int, productID: ProductID, name: String, price: Money, quantity: Int64, amount: Money) {
+            self.rank = rank
+            productId = productID.rawValue
+            self.name = name
+            self.price = price.minorUnits
+            self.quantity = quantity
+            self.amount = amount.minorUnits
+        }
+    }
+
+    struct Window: Encodable, Sendable {
+        let from: String
+        let to: String
+        let days: Int
+    }
+
+    let window: Window
+    let asOf: String
+    let stale: Bool
+    let source: Source
+    let data: [Entry]
+
+    /// Writes the list; `from` to `to` is the window that was counted, `asOf` when.
+    package init(from: Date, to: Date, asOf: Date, stale: Bool, source: Source, data: [Entry]) {
+        window = Window(from: from.rfc3339, to: to.rfc3339, days: 3)
+        self.asOf = asOf.rfc3339
+        self.stale = stale
+        self.source = source
+        self.data = data
+    }
+}
+
+/// Writes a body: UTF-8, fields in alphabetical order so that the same answer has the same bytes.
+package func encoded(_ answer: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(answer), as: UTF8.self)
+}

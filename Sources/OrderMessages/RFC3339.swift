@@ -1,0 +1,54 @@
+package import FoundationEssentials
+
+extension Date {
+    /// This time as every wire carries it: RFC 3339, UTC, milliseconds (`2026-01-31T09:05:00.250Z`).
+    ///
+    /// Whole-number arithmetic, so that a time read back from its text is the same time; the calendar is the one of
+    /// "chrono-Compatible Low-Level Date Algorithms" (H. Hinnant), valid for the years 1 to 9999.
+    package var rfc3339: String {
+        let milliseconds = Int64((timeIntervalSince1970 * 1_000).rounded())
+        let (days, inDay) = floorDivide(milliseconds, 86_400_000)
+        let (year, month, day) = civil(fromDaysSince1970: days)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(24)
+        append(year, digits: 4, to: &bytes)
+        bytes.append(UInt8(ascii: "-"))
+        append(month, digits: 2, to: &bytes)
+        bytes.append(UInt8(ascii: "-"))
+        append(day, digits: 2, to: &bytes)
+        bytes.append(UInt8(ascii: "T"))
+        append(inDay / 3_600_000, digits: 2, to: &bytes)
+        bytes.append(UInt8(ascii: ":"))
+        append(inDay / 60_000 % 60, digits: 2, to: &bytes)
+        bytes.append(UInt8(ascii: ":"))
+        append(inDay / 1_000 % 60, digits: 2, to: &bytes)
+        bytes.append(UInt8(ascii: "."))
+        append(inDay % 1_000, digits: 3, to: &bytes)
+        bytes.append(UInt8(ascii: "Z"))
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+private func floorDivide(_ value: Int64, _ divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+    let (quotient, remainder) = value.quotientAndRemainder(dividingBy: divisor)
+    return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
+}
+
+private func civil(fromDaysSince1970 days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+    let (era, dayOfEra) = floorDivide(days + 719_468, 146_097)
+    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let shifted = (5 * dayOfYear + 2) / 153
+    let month = shifted < 10 ? shifted + 3 : shifted - 9
+    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    return (year, month, dayOfYear - (153 * shifted + 2) / 5 + 1)
+}
+
+private func append(_ number: Int64, digits: Int, to bytes: inout [UInt8]) {
+    var divisor: Int64 = 1
+    for _ in 1..<digits { divisor *= 10 }
+    while divisor > 0 {
+        bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
+        divisor /= 10
+    }
+}

@@ -1,0 +1,6 @@
+package import Postgres
+
+/// Every statement that runs on the migrated schema; a test prepares each of them.
+package let allStatements: [SQLStatement] =
+    UserStore.Statements.all + ProductStore.Statements.all + OrderReader.Statements.all + CommitStore.Statements.all
+    + OutboxStore.Statements.all + RankingStore.Statements.all + JobRunStore.Statements.all

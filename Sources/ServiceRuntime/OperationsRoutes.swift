@@ -1,0 +1,56 @@
+import HTTPTypes
+package import Hummingbird
+import NIOCore
+package import OpsMetrics
+
+/// The three pages that every long-running process has: `/health/live`, `/health/ready` and `/metrics`.
+package struct OperationsRoutes: Sendable {
+    private let metrics: MetricsRegistry
+    private let readiness: Readiness
+
+    /// Creates the pages; the checks decide about readiness, liveness asks nobody.
+    package init(metrics: MetricsRegistry, checks: [HealthCheck]) {
+        self.metrics = metrics
+        readiness = Readiness(checks)
+    }
+
+    /// Adds the pages to a router, behind whatever middleware it has so far.
+    package func add<Context: RequestContext>(to router: Router<Context>) {
+        router.get("/health/live") { _, _ in
+            Response(status: .ok, contentType: "application/json", text: #"{"status":"live"}"#)
+        }
+        router.get("/health/ready") { [readiness] _, _ in
+            Self.readyResponse(await readiness.answers())
+        }
+        router.get("/metrics") { [metrics] _, _ in
+            Response(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render())
+        }
+    }
+
+    private static func readyResponse(_ answers: [Readiness.Answer]) -> Response {
+        let isReady = answers.allSatisfy { $0.failure == nil }
+        let checks = answers.map { answer in
+            var check = JSONObjectText()
+            check.add("name", answer.name)
+            check.add("status", answer.failure == nil ? "ok" : "failed")
+            if let failure = answer.failure { check.add("detail", failure) }
+            check.add("durationMs", json: "\(Int(answer.duration / .milliseconds(1)))")
+            return check.finished
+        }
+        var body = JSONObjectText()
+        body.add("status", isReady ? "ready" : "unready")
+        body.add("checks", json: "[\(checks.joined(separator: ","))]")
+        return Response(
+            status: isReady ? .ok : .serviceUnavailable,
+            contentType: "application/json",
+            text: body.finished
+        )
+    }
+}
+
+extension Response {
+    fileprivate init(status: HTTPResponse.Status, contentType: String, text: String) {
+        let headers: HTTPFields = [.contentType: contentType, .cacheControl: "no-store"]
+        self.init(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}
