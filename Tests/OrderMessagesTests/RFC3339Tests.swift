@@ -55,11 +55,11 @@ struct RFC3339Tests {
         }
     }
 
-    @Test("each day of four centuries follows the one before")
-    func everyDay() throws {
+    @Test("every seventh day of four centuries is that of Foundation's calendar")
+    func calendarDays() throws {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = .gmt
-        for day in stride(from: 0, to: 146_097, by: 1) where day % 7 == 0 || day % 365 < 3 {
+        for day in 0..<146_097 where day % 7 == 0 {
             let time = Date(timeIntervalSince1970: Double(day) * 86_400)
             let parts = calendar.dateComponents([.year, .month, .day], from: time)
             let (year, month) = (try #require(parts.year), try #require(parts.month))

@@ -196,7 +196,7 @@ struct ConnectionTests {
     @Test("a pipeline of 20 MB with answers of 60 MB does not block")
     func largePipeline() async throws {
         try await withConnection { connection in
-            // More than the kernel buffers on both ways together, so that the server stops reading until it is read.
+            // More than the kernel buffers: a client that wrote everything before it read would wait for ever.
             let text = String(repeating: "x", count: 100_000)
             let steps = [PostgresStep](repeating: PostgresStep(.length, [.text(text)]), count: 200)
             let results = try await connection.pipeline(steps, deadline: soon())

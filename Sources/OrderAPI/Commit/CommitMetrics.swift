@@ -1,4 +1,5 @@
 import OpsMetrics
+import OrderStore
 
 /// What is counted about orders and their batches.
 struct CommitMetrics: Sendable {

@@ -11,6 +11,8 @@ struct APIContext: RequestContext {
     static let timeout = Duration.seconds(10)
 
     var coreContext: CoreRequestContextStorage
+    /// Writes the request's id on every line.
+    var logger: Logger
     /// Names the request in the answer, in the logs and in problems.
     var requestID = ""
     /// The W3C trace context that came with it, if it was a valid one.
@@ -20,6 +22,7 @@ struct APIContext: RequestContext {
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
+        logger = source.logger
         deadline = .now + APIContext.timeout
     }
 }

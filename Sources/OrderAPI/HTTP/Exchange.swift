@@ -6,6 +6,7 @@ import NIOCore
 import NIOFoundationCompat
 import OrderDomain
 import OrderMessages
+import OrderStore
 import ServiceRuntime
 
 extension Request {
@@ -53,7 +54,7 @@ extension Request {
 /// Runs `body`, and gives up with 408 at the deadline.
 private func withTimeout<R: Sendable>(
     _ deadline: ContinuousClock.Instant,
-    _ body: @escaping @Sendable () async throws -> R
+    _ body: @escaping @concurrent @Sendable () async throws -> R
 ) async throws -> R {
     try await withThrowingTaskGroup(of: R.self) { group in
         group.addTask(operation: body)

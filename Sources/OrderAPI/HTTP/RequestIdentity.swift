@@ -5,15 +5,14 @@ import Logging
 import OrderDomain
 
 extension HTTPField.Name {
-    static let requestID = HTTPField.Name(parsed: "x-request-id")
-    static let traceparent = HTTPField.Name(parsed: "traceparent")
-    static let idempotencyKey = HTTPField.Name(parsed: "idempotency-key")
-    static let idempotencyReplayed = HTTPField.Name(parsed: "idempotency-replayed")
+    static let requestID = HTTPField.Name.known("x-request-id")
+    static let traceparent = HTTPField.Name.known("traceparent")
+    static let idempotencyKey = HTTPField.Name.known("idempotency-key")
+    static let idempotencyReplayed = HTTPField.Name.known("idempotency-replayed")
 
-    /// A name that is known to be one.
-    private init(parsed name: StaticString) {
-        guard let name = HTTPField.Name("\(name)") else { preconditionFailure("\(name) is not a header's name") }
-        self = name
+    private static func known(_ name: StaticString) -> HTTPField.Name {
+        guard let name = HTTPField.Name("\(name)") else { preconditionFailure("not the name of a header") }
+        return name
     }
 }
 
@@ -27,7 +26,7 @@ struct RequestIdentity: RouterMiddleware {
         var context = context
         context.requestID = RequestIdentity.requestID(request.headers[.requestID])
         context.traceparent = request.headers[.traceparent].flatMap(RequestIdentity.traceparent)
-        context.coreContext.logger[metadataKey: "request_id"] = "\(context.requestID)"
+        context.logger[metadataKey: "request_id"] = "\(context.requestID)"
         let start = ContinuousClock.now
         var response = try await next(request, context)
         response.headers[.requestID] = context.requestID

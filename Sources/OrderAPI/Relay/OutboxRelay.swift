@@ -3,6 +3,7 @@ import Backoff
 import EventTopology
 import Foundation
 import Logging
+import OpsMetrics
 import OrderMessages
 import OrderStore
 import Postgres
