@@ -22,6 +22,7 @@ extension Target.Dependency {
     static let crypto = product(name: "Crypto", package: "swift-crypto")
     static let httpTypes = product(name: "HTTPTypes", package: "swift-http-types")
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdTesting = product(name: "HummingbirdTesting", package: "hummingbird")
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = product(name: "Logging", package: "swift-log")
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
@@ -97,7 +98,7 @@ let package = Package(
             name: "OrderCtl",
             dependencies: [
                 "OrderDomain", "OrderStore", "ServiceRuntime", "Postgres",
-                .argumentParser, .crypto, .logging,
+                .argumentParser, .logging,
             ]
         ),
 
@@ -134,17 +135,22 @@ let package = Package(
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
+        .testTarget(name: "ConsumerTests", dependencies: ["Consumer"]),
+        .testTarget(
+            name: "DataPlatformTests",
+            dependencies: ["DataPlatform", "ServiceRuntime", "OpsMetrics", .hummingbird, .hummingbirdTesting, .logging]
+        ),
         .testTarget(name: "OpsMetricsTests", dependencies: ["OpsMetrics"]),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain"]),
         .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages"]),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),
         .testTarget(name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", .hummingbird, .logging]),
         .testTarget(name: "ThreadExecutorTests", dependencies: ["ThreadExecutor"]),
-        .testTarget(name: "TidyTests", dependencies: [.subprocess]),
+        .testTarget(name: "TidyTests"),
         // ---- real servers
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", "TestSupport", .logging]),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport", .logging]),
-        .testTarget(name: "RedisTests", dependencies: ["Redis", "TestSupport", .logging]),
+        .testTarget(name: "RedisTests", dependencies: ["Redis", "Backoff", "TestSupport", .logging]),
         .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),
         .testTarget(
             name: "EndToEndTests",

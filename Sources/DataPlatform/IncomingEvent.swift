@@ -33,7 +33,9 @@ struct IncomingEvent: Sendable {
             ]
             for (name, value, limit) in required where !(1...limit).contains(value?.utf8.count ?? 0) {
                 let detail = value == nil ? "is required" : "must have 1 to \(limit) bytes"
-                problems.append(FieldProblem(field: place + name, code: value == nil ? "required" : "length", detail: detail))
+                problems.append(
+                    FieldProblem(field: place + name, code: value == nil ? "required" : "length", detail: detail)
+                )
             }
             if specversion != "1.0" {
                 problems.append(FieldProblem(field: place + "specversion", code: "unsupported", detail: "must be 1.0"))
@@ -45,7 +47,7 @@ struct IncomingEvent: Sendable {
     /// Reads one event.
     static func one(_ body: [UInt8]) throws(Problem) -> IncomingEvent {
         let attributes = try decode(Attributes.self, body)
-        let events = try check([(attributes, trimmed(body[...]))]) { _ in "" }
+        let events = try check([(attributes, RawJSON.trimmed(body[...]))]) { _ in "" }
         return events[0]
     }
 
@@ -56,14 +58,11 @@ struct IncomingEvent: Sendable {
             let detail = "A batch has at most \(maximumBatch) events."
             throw Problem(status: .contentTooLarge, code: "batch_too_large", detail: detail)
         }
-        return try check(Array(zip(attributes, elements(ofArray: body)))) { "[\($0)]." }
+        return try check(Array(zip(attributes, RawJSON.elements(ofArray: body)))) { "[\($0)]." }
     }
 
     private static func decode<Value: Decodable>(_ type: Value.Type, _ body: [UInt8]) throws(Problem) -> Value {
-        // The decoder would take UTF-16, a byte order mark and ill-formed text too, which must not be given out again.
-        guard let first = trimmed(body[...]).first, first == UInt8(ascii: "{") || first == UInt8(ascii: "["),
-            !body.contains(0), String(validating: body, as: UTF8.self) != nil
-        else { throw Problem.malformed }
+        guard RawJSON.isInterchangeable(body) else { throw Problem.malformed }
         do {
             return try JSONDecoder().decode(type, from: Data(body))
         } catch {
@@ -85,48 +84,5 @@ struct IncomingEvent: Sendable {
         }
         guard problems.isEmpty else { throw Problem.invalid(Array(problems.prefix(maximumProblems))) }
         return checked
-    }
-
-    /// The elements of a JSON array, each byte for byte; the text must be valid JSON.
-    static func elements(ofArray text: [UInt8]) -> [ArraySlice<UInt8>] {
-        var elements: [ArraySlice<UInt8>] = []
-        var (depth, isString, isEscaped) = (0, false, false)
-        var start = text.startIndex
-        for (index, byte) in text.enumerated() {
-            if isString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isString = false
-                }
-                continue
-            }
-            switch byte {
-            case UInt8(ascii: "\""):
-                isString = true
-            case UInt8(ascii: "["), UInt8(ascii: "{"):
-                depth += 1
-                if depth == 1 { start = index + 1 }
-            case UInt8(ascii: ","), UInt8(ascii: "]"), UInt8(ascii: "}"):
-                if depth == 1 {
-                    elements.append(trimmed(text[start..<index]))
-                    start = index + 1
-                }
-                if byte != UInt8(ascii: ",") { depth -= 1 }
-            default:
-                break
-            }
-        }
-        return elements == [[]] ? [] : elements
-    }
-
-    /// The text without white space around it, as JSON defines white space.
-    private static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        let isSpace = { (byte: UInt8) in byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
-        guard let first = text.firstIndex(where: { !isSpace($0) }), let last = text.lastIndex(where: { !isSpace($0) })
-        else { return [] }
-        return text[first...last]
     }
 }

@@ -32,7 +32,8 @@ struct Problem: Error {
     func response(requestID: String) throws -> Response {
         let body = Body(
             type: "/problems/\(code)",
-            title: status.reasonPhrase,
+            // A status made from a number has no phrase.
+            title: status.reasonPhrase.isEmpty ? "Refused" : status.reasonPhrase,
             status: status.code,
             detail: detail,
             code: code,

@@ -63,7 +63,7 @@ package enum CommitStore {
         package let snapshot: Snapshot
         /// The answers behind the snapshot's remembered keys.
         package let answers: [IdempotencyKey: RememberedAnswer]
-        /// What `pg_xact_status` is asked about when the answer to COMMIT is lost.
+        /// What the pool is asked about when the answer to COMMIT is lost.
         package let transactionID: String
     }
 
@@ -100,7 +100,7 @@ package enum CommitStore {
                         .timestamp(keysSince),
                     ]
                 ),
-                PostgresStep(Statements.transactionID),
+                PostgresStep(.currentTransaction),
             ],
             deadline: deadline
         )
@@ -187,7 +187,7 @@ extension CommitStore.OpenBatch {
 extension CommitStore {
     enum Statements {
         static let all = [
-            lockProducts, readAccounts, lockAccounts, readKeys, transactionID, updateBalances, updateStocks,
+            lockProducts, readAccounts, lockAccounts, readKeys, updateBalances, updateStocks,
             insertOrders, insertItems, insertPayments, insertSales, insertEntries, insertEvents, upsertAnswers,
         ]
 
@@ -233,13 +233,6 @@ extension CommitStore {
             FROM unnest($1::bigint[], $2::text[]) AS claim (user_id, key)
             JOIN idempotency_keys k ON k.user_id = claim.user_id AND k.key = claim.key
             WHERE k.created_at > $3
-            """
-        )
-
-        static let transactionID = SQLStatement(
-            "commit_transaction_id",
-            """
-            SELECT pg_current_xact_id()::text AS xid
             """
         )
 

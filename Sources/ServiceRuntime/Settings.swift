@@ -74,7 +74,10 @@ package struct Settings: Sendable {
     ) throws(SettingsError) -> String {
         let value = try text(key, fallback: fallback, isSecret: true)
         if let problem = URLShape.problem(of: value, schemes: schemes) {
-            throw SettingsError(key: key, problem: "\(problem): expected \(schemes.joined(separator: " or "))://host:port")
+            throw SettingsError(
+                key: key,
+                problem: "\(problem): expected \(schemes.joined(separator: " or "))://host:port"
+            )
         }
         return value
     }

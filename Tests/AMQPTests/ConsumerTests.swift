@@ -171,7 +171,9 @@ extension BrokerTests {
                 try await Broker.publish([message])
                 let consumer = try Broker.consumer(topology)
                 let delivery = try await consumer.deliveries.makeAsyncIterator().require()
-                #expect(delivery.body == message.body)
+                // Compared outside of the macro, which would work out the difference of 300,000 bytes for minutes.
+                let isWhole = delivery.body == message.body
+                #expect(isWhole)
                 #expect(delivery.messageID == message.messageID)
                 #expect(delivery.contentType == message.contentType)
                 #expect(delivery.type == message.type)

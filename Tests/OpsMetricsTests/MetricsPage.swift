@@ -18,7 +18,9 @@ struct MetricsPage {
     private(set) var order: [String] = []
 
     init(_ text: String) throws {
-        guard text.isEmpty || text.hasSuffix("\n") else { throw SyntaxError(line: text, reason: "no line break at the end") }
+        guard text.isEmpty || text.hasSuffix("\n") else {
+            throw SyntaxError(line: text, reason: "no line break at the end")
+        }
         for line in text.split(separator: "\n") {
             if line.hasPrefix("# HELP ") {
                 let (name, rest) = try Self.words(line.dropFirst(7))

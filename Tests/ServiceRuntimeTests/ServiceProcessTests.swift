@@ -87,7 +87,10 @@ struct ServiceProcessTests {
     func gracefulStopIsBounded() async throws {
         let stubborn = Closure { try await Task.sleep(for: .seconds(3_600)) }
         let start = ContinuousClock.now
-        try await run([Patient(name: "first", journal: journal), stubborn, Closure {}], gracefulLimit: .milliseconds(100))
+        try await run(
+            [Patient(name: "first", journal: journal), stubborn, Closure {}],
+            gracefulLimit: .milliseconds(100)
+        )
         #expect(.now - start < .seconds(20))
     }
 

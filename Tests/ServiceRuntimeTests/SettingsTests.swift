@@ -59,7 +59,10 @@ struct SettingsTests {
         #expect(complaint([:]) { try $0.url("DATABASE_URL", schemes: ["postgres"]) } == "DATABASE_URL is not set")
     }
 
-    @Test("a bad number says what it is and what is expected", arguments: ["abc", "0", "1001", "1.5", " 1", "0x10", "1e2"])
+    @Test(
+        "a bad number says what it is and what is expected",
+        arguments: ["abc", "0", "1001", "1.5", " 1", "0x10", "1e2"]
+    )
     func badNumbers(text: String) {
         let said = complaint(["CONSUMER_PREFETCH": text]) { try $0.integer("CONSUMER_PREFETCH", in: 1...1_000) }
         #expect(said == "CONSUMER_PREFETCH is '\(text)': expected a whole number from 1 to 1000")

@@ -96,6 +96,7 @@ run_psql() {
 is_ready() {
     is_running "$1" || return 1
     case $1 in
+        supervisord) is_open "$SUPERVISOR_PORT" ;;
         postgres) run_psql --command='SELECT 1' ;;
         epmd) is_open "$EPMD_PORT" ;;
         rabbitmq) curl -fs -m 5 -u "jumun:$RABBITMQ_PASSWORD" \

@@ -1,0 +1,25 @@
+import ArgumentParser
+
+/// `orderctl`: what an operator does by hand.
+@main
+struct OrderCtl: AsyncParsableCommand {
+    static let environment = """
+        Environment:
+          DATABASE_URL    postgres://user:password@host:port/database of the schema's owner; required
+          MIGRATIONS_DIR  folder of the migrations; default sql/migrations
+          LOG_LEVEL       trace, debug, info, notice, warning, error or critical; default warning
+        """
+
+    static let configuration = CommandConfiguration(
+        commandName: "orderctl",
+        abstract: "Operates Jumun: its schema and its demonstration data.",
+        discussion: environment,
+        subcommands: [Migrate.self, Seed.self]
+    )
+
+    /// How a command answers.
+    enum Format: String, CaseIterable, ExpressibleByArgument {
+        case text
+        case json
+    }
+}

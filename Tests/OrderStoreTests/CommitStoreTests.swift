@@ -1,0 +1,284 @@
+import FoundationEssentials
+import OrderDomain
+import Postgres
+import TestSupport
+import Testing
+
+@testable import OrderStore
+
+@Suite("A batch in its two round trips", .timeLimit(.minutes(2)))
+struct CommitStoreTests {
+    private let now = Date(timeIntervalSince1970: 1_800_000_000)
+
+    @Test("orders and charges are written whole and read back as they were decided")
+    func writesAndReads() async throws {
+        try await Shop.withShop { shop in
+            let (user, product) = try await stock(shop, pieces: 10)
+            let charge = charge(user, 1_000)
+            let order = order(user, [(product, 3)])
+            let adjudication = try await commit([charge, order], shop)
+            #expect(adjudication.orders.count == 1)
+            let placed = try #require(adjudication.orders.first)
+            let read = try await OrderReader(shop.pool).find(placed.id, deadline: .now + Shop.timeout)
+            #expect(read == placed)
+            let account = try await UserStore(shop.pool).find(user, deadline: .now + Shop.timeout)
+            #expect(account?.balance == Money(minorUnits: 700))
+            #expect(account?.version == 2)
+            let left = try await ProductStore(shop.pool).find(product, deadline: .now + Shop.timeout)
+            #expect(left?.stock == 7)
+            let history = try await UserStore(shop.pool).history(
+                of: user,
+                kind: nil,
+                olderThan: nil,
+                limit: 10,
+                deadline: .now + Shop.timeout
+            )
+            #expect(history == adjudication.entries.reversed())
+        }
+    }
+
+    @Test("a balance that moved between the round trips aborts the whole batch")
+    func detectsMovedBalance() async throws {
+        try await Shop.withShop { shop in
+            let (user, product) = try await stock(shop, pieces: 10)
+            _ = try await commit([charge(user, 1_000)], shop)
+            let batch = [order(user, [(product, 1)])]
+            let connection = try await shop.connect()
+            let deadline = ContinuousClock.now + Shop.timeout
+            let open = try await CommitStore.open(
+                batch,
+                lockAccounts: false,
+                keysSince: now,
+                on: connection,
+                deadline: deadline
+            )
+            _ = try await commit([charge(user, 5)], shop)
+            await #expect(throws: CommitStore.Conflict.self) {
+                try await CommitStore.commit(
+                    adjudicate(batch, open.snapshot),
+                    events: [],
+                    answers: [],
+                    at: now,
+                    keysSince: now,
+                    on: connection,
+                    deadline: deadline
+                )
+            }
+            await connection.close()
+            let orders = try await OrderReader(shop.pool).list(
+                user: user,
+                status: nil,
+                olderThan: nil,
+                limit: 10,
+                deadline: deadline
+            )
+            #expect(orders.isEmpty)
+            let left = try await ProductStore(shop.pool).find(product, deadline: deadline)
+            #expect(left?.stock == 10)
+        }
+    }
+
+    @Test("a key that another transaction took meanwhile is a conflict, an expired one is written over")
+    func guardsKeys() async throws {
+        try await Shop.withShop { shop in
+            let (user, _) = try await stock(shop, pieces: 1)
+            let claim = IdempotencyClaim(
+                key: IdempotencyKey(userID: user, key: "k"),
+                fingerprint: Array(repeating: 7, count: 32)
+            )
+            let answer = RememberedAnswer(status: 201, location: nil, contentType: "application/json", body: "{}")
+            try await remember(claim, answer, at: now, keysSince: now - 60, shop)
+            await #expect(throws: CommitStore.Conflict.self) {
+                try await remember(claim, answer, at: now + 1, keysSince: now - 60, shop)
+            }
+            try await remember(claim, answer, at: now + 90, keysSince: now + 30, shop)
+        }
+    }
+
+    @Test("the relay's page finds a late commit in a later batch, and nothing twice")
+    func outboxSkipsNothing() async throws {
+        try await Shop.withShop { shop in
+            let late = try await shop.connect()
+            let relay = try await shop.connect()
+            let deadline = ContinuousClock.now + Shop.timeout
+            let shard: Int16 = 0
+            _ = try await late.query(.begin, deadline: deadline)
+            try await late.execute(script: insertEvent(shard, sequence: 1), deadline: deadline)
+            try await relay.execute(script: insertEvent(shard, sequence: 2), deadline: deadline)
+
+            var cursor = try #require(try await OutboxStore.cursor(of: shard, on: relay, deadline: deadline))
+            cursor.target = try await OutboxStore.currentSnapshot(on: relay, deadline: deadline)
+            let first = try await OutboxStore.page(cursor, on: relay, deadline: deadline)
+            #expect(first.map(\.event.sequence) == [2])
+            cursor.base = cursor.target
+            try await OutboxStore.save(cursor, at: now, on: relay, deadline: deadline)
+            #expect(try await OutboxStore.pending(on: relay, deadline: deadline).count == 0)
+
+            _ = try await late.query(.commit, deadline: deadline)
+            #expect(try await OutboxStore.pending(on: relay, deadline: deadline).count == 1)
+            cursor.target = try await OutboxStore.currentSnapshot(on: relay, deadline: deadline)
+            let second = try await OutboxStore.page(cursor, on: relay, deadline: deadline)
+            #expect(second.map(\.event.sequence) == [1])
+            await late.close()
+            await relay.close()
+        }
+    }
+
+    @Test("a shard has one owner at a time, and a lost connection gives it back")
+    func locksShards() async throws {
+        try await Shop.withShop { shop in
+            let first = try await shop.connect()
+            let second = try await shop.connect()
+            let deadline = ContinuousClock.now + Shop.timeout
+            #expect(try await OutboxStore.tryLock(shard: 3, on: first, deadline: deadline))
+            #expect(try await !OutboxStore.tryLock(shard: 3, on: second, deadline: deadline))
+            await first.close()
+            var isFree = false
+            while !isFree, ContinuousClock.now < deadline {
+                isFree = try await OutboxStore.tryLock(shard: 3, on: second, deadline: deadline)
+            }
+            #expect(isFree)
+            await second.close()
+        }
+    }
+
+    @Test("the ranking counts the window, breaks ties by the lower id, and refuses a second run at once")
+    func ranks() async throws {
+        try await Shop.withShop { shop in
+            let (user, first) = try await stock(shop, pieces: 100)
+            let second = try await ProductStore(shop.pool).create(
+                name: "second",
+                description: nil,
+                category: nil,
+                price: Money(minorUnits: 100),
+                stock: 100,
+                at: now,
+                deadline: .now + Shop.timeout
+            ).id
+            _ = try await commit([charge(user, 1_000_000)], shop)
+            _ = try await commit(
+                [
+                    order(user, [(second, 4)]), order(user, [(first, 4)]),
+                    order(user, [(first, 9)], at: now - 80 * 3_600), order(user, [(second, 1)], at: now + 60),
+                ],
+                shop
+            )
+            let connection = try await shop.connect()
+            let deadline = ContinuousClock.now + Shop.timeout
+            let (run, lists) = try await RankingStore.run(at: now, trigger: .manual, on: connection, deadline: deadline)
+            #expect(run.rowsRead == 2)
+            #expect(lists[.quantity]?.map(\.productID) == [first, second])
+            #expect(lists[.quantity]?.map(\.quantity) == [4, 4])
+            let other = try await shop.connect()
+            await #expect(throws: RankingStore.AlreadyRunning.self) {
+                try await RankingStore.run(at: now, trigger: .manual, on: other, deadline: deadline)
+            }
+            let again = try await RankingStore.run(
+                at: now + 120,
+                trigger: .manual,
+                on: connection,
+                deadline: deadline
+            )
+            #expect(again.lists[.quantity]?.map(\.productID) == [second, first])
+            let latest = try await RankingStore.latest(.amount, limit: 1, from: shop.pool, deadline: deadline)
+            #expect(latest?.list.map(\.productID) == [second])
+            await connection.close()
+            await other.close()
+        }
+    }
+
+    private func stock(_ shop: Shop, pieces: Int64) async throws -> (UserID, ProductID) {
+        let deadline = ContinuousClock.now + Shop.timeout
+        let user = try await UserStore(shop.pool).create(name: "Mina", email: "m@x.kr", at: now, deadline: deadline)
+        let product = try await ProductStore(shop.pool).create(
+            name: "first",
+            description: nil,
+            category: nil,
+            price: Money(minorUnits: 100),
+            stock: pieces,
+            at: now,
+            deadline: deadline
+        )
+        return (user.id, product.id)
+    }
+
+    private func charge(_ user: UserID, _ amount: Int64) -> Command {
+        .chargeBalance(
+            ChargeBalance(
+                entryID: .version7(),
+                userID: user,
+                amount: Money(minorUnits: amount),
+                claim: nil,
+                at: now
+            )
+        )
+    }
+
+    private func order(_ user: UserID, _ lines: [(ProductID, Int)], at time: Date? = nil) -> Command {
+        .placeOrder(
+            PlaceOrder(
+                orderID: OrderID(.version7()),
+                entryID: .version7(),
+                userID: user,
+                lines: lines.compactMap { product, pieces in
+                    Quantity(pieces).map { BasketLine(productID: product, quantity: $0) }
+                },
+                claim: nil,
+                at: time ?? now
+            )
+        )
+    }
+
+    private func commit(_ batch: [Command], _ shop: Shop) async throws -> Adjudication {
+        let deadline = ContinuousClock.now + Shop.timeout
+        return try await shop.pool.withConnection(deadline: deadline) { connection in
+            let open = try await CommitStore.open(
+                batch,
+                lockAccounts: false,
+                keysSince: now,
+                on: connection,
+                deadline: deadline
+            )
+            let adjudication = adjudicate(batch, open.snapshot)
+            try await CommitStore.commit(
+                adjudication,
+                events: [],
+                answers: [],
+                at: now,
+                keysSince: now,
+                on: connection,
+                deadline: deadline
+            )
+            return adjudication
+        }
+    }
+
+    private func remember(
+        _ claim: IdempotencyClaim,
+        _ answer: RememberedAnswer,
+        at time: Date,
+        keysSince: Date,
+        _ shop: Shop
+    ) async throws {
+        let deadline = ContinuousClock.now + Shop.timeout
+        try await shop.pool.withConnection(deadline: deadline) { connection in
+            _ = try await connection.query(.begin, deadline: deadline)
+            try await CommitStore.commit(
+                Adjudication(),
+                events: [],
+                answers: [(claim, answer)],
+                at: time,
+                keysSince: keysSince,
+                on: connection,
+                deadline: deadline
+            )
+        }
+    }
+
+    private func insertEvent(_ shard: Int16, sequence: Int) -> String {
+        """
+        INSERT INTO outbox_events (shard, event_id, order_id, sequence, type, occurred_at, data)
+        VALUES (\(shard), gen_random_uuid(), gen_random_uuid(), \(sequence), 'order.paid.v1', now(), '{}')
+        """
+    }
+}
