@@ -144,7 +144,13 @@ let package = Package(
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain"]),
         .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages"]),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),
-        .testTarget(name: "ServiceRuntimeTests", dependencies: ["ServiceRuntime", .hummingbird, .logging]),
+        .testTarget(
+            name: "ServiceRuntimeTests",
+            dependencies: [
+                "ServiceRuntime", "OpsMetrics", .httpTypes, .hummingbird, .hummingbirdTesting, .lifecycle, .logging,
+                .nioCore,
+            ]
+        ),
         .testTarget(name: "ThreadExecutorTests", dependencies: ["ThreadExecutor"]),
         .testTarget(name: "TidyTests"),
         // ---- real servers

@@ -18,7 +18,9 @@ struct Migrate: AsyncParsableCommand {
 
     func run() async throws {
         await ServiceProcess.main("orderctl") { settings, _ in
-            let migrator = try Migrator(Migration.load(from: settings.string("MIGRATIONS_DIR", default: "sql/migrations")))
+            let migrator = try Migrator(
+                Migration.load(from: settings.string("MIGRATIONS_DIR", default: "sql/migrations"))
+            )
             let deadline = ContinuousClock.now + .seconds(300)
             let connection = try await PostgresConnection.connect(ownerDatabase(settings), deadline: deadline)
             var changes = 0

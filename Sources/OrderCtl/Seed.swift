@@ -62,7 +62,9 @@ struct Seed: AsyncParsableCommand {
             try await charge(ids, through: pool, at: now, deadline: deadline)
             // Products last: they are what says that a shop has been seeded.
             try await add(products, to: store, at: now, deadline: deadline)
-            print("added \(products.count) products with \(stock) pieces each, \(ids.count) users with \(balance) won each")
+            print(
+                "added \(products.count) products with \(stock) pieces each, \(ids.count) users with \(balance) won each"
+            )
             await pool.close()
         }
     }

@@ -61,7 +61,12 @@ package enum OutboxStore {
     ) async throws -> Cursor? {
         let rows = try await connection.query(Statements.readCursor, [.int16(shard)], deadline: deadline)
         return try rows.first.map {
-            Cursor(shard: shard, base: try $0.get("base"), target: try $0.get("target"), afterID: try $0.get("after_id"))
+            Cursor(
+                shard: shard,
+                base: try $0.get("base"),
+                target: try $0.get("target"),
+                afterID: try $0.get("after_id")
+            )
         }
     }
 

@@ -116,6 +116,7 @@ private struct SupervisedService: Service, CustomStringConvertible {
             throw error
         }
         if stop.isStopping {
+            try? await gracefulShutdown()
         } else {
             logger.notice("service ended", metadata: ["component": "\(self)"])
         }

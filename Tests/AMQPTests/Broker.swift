@@ -102,7 +102,10 @@ enum Broker {
 
     static func publisher(_ topology: AMQPTopology, window: Int = 512) throws -> AMQPPublisher {
         AMQPPublisher(
-            configuration: try configuration(), topology: topology, maximumUnconfirmed: window, logger: logger
+            configuration: try configuration(),
+            topology: topology,
+            maximumUnconfirmed: window,
+            logger: logger
         )
     }
 

@@ -29,7 +29,8 @@ extension BrokerTests {
                 defer { proxy.stop() }
                 let publisher = try publisher(topology, through: proxy, window: 64)
                 async let publishing = publisher.publish(
-                    Broker.messages(10_000, for: topology, bodyBytes: 2_000), deadline: .now + .seconds(30)
+                    Broker.messages(10_000, for: topology, bodyBytes: 2_000),
+                    deadline: .now + .seconds(30)
                 )
                 let queue = topology.queues[0].name
                 func ready() async throws -> Int {
@@ -64,14 +65,16 @@ extension BrokerTests {
                 let clock = ContinuousClock()
                 let time = await clock.measure {
                     let outcomes = await publisher.publish(
-                        Broker.messages(10, for: topology), deadline: .now + .milliseconds(400)
+                        Broker.messages(10, for: topology),
+                        deadline: .now + .milliseconds(400)
                     )
                     #expect(outcomes.allSatisfy { $0 == .timedOut })
                 }
                 #expect(time >= .milliseconds(400) && time < .milliseconds(900))
                 proxy.resume()
                 let outcomes = await publisher.publish(
-                    Broker.messages(10, for: topology), deadline: .now + .seconds(5)
+                    Broker.messages(10, for: topology),
+                    deadline: .now + .seconds(5)
                 )
                 #expect(outcomes.allSatisfy { $0 == .confirmed })
                 #expect(proxy.accepted == 1)
@@ -94,7 +97,8 @@ extension BrokerTests {
                 async let stuck = publisher.publish(big, deadline: start + .seconds(60))
                 try await Task.sleep(for: .milliseconds(200))
                 let behind = await publisher.publish(
-                    Broker.messages(1, for: topology), deadline: start + .milliseconds(500)
+                    Broker.messages(1, for: topology),
+                    deadline: start + .milliseconds(500)
                 )
                 #expect(behind == [.timedOut])
                 #expect(await stuck == [.connectionLost])
@@ -124,7 +128,8 @@ extension BrokerTests {
                 try await Task.sleep(for: .milliseconds(800))
                 let start = ContinuousClock.now
                 let behind = await publisher.publish(
-                    Broker.messages(1, for: topology), deadline: start + .milliseconds(300)
+                    Broker.messages(1, for: topology),
+                    deadline: start + .milliseconds(300)
                 )
                 #expect(behind == [.timedOut])
                 #expect(ContinuousClock.now - start < .milliseconds(700))
@@ -304,7 +309,9 @@ extension BrokerTests {
                 defer { proxy.stop() }
                 try await Broker.publish(Broker.messages(4, for: topology))
                 let consumer = try Broker.consumer(
-                    topology, prefetch: 2, configuration: try Broker.configuration(through: proxy)
+                    topology,
+                    prefetch: 2,
+                    configuration: try Broker.configuration(through: proxy)
                 )
                 let deliveries = consumer.deliveries.makeAsyncIterator()
                 let first = try await deliveries.require()
@@ -330,7 +337,8 @@ extension BrokerTests {
         }
 
         @Test(
-            "In a memory alarm publishing times out and keeps its connection, consuming goes on, and then all resumes")
+            "In a memory alarm publishing times out and keeps its connection, consuming goes on, and then all resumes"
+        )
         func memoryAlarm() async throws {
             let topology = Broker.topology()
             try await Broker.with(topology) { inspector in
@@ -344,7 +352,8 @@ extension BrokerTests {
                 let message = Broker.messages(1, for: topology)
                 try await eventually("the broker blocks") {
                     _ = await publisher.publish(message, deadline: .now + .milliseconds(100))
-                    if case .blocked = publisher.status { return true } else { return false }
+                    guard case .blocked = publisher.status else { return false }
+                    return true
                 }
                 let start = ContinuousClock.now
                 let outcomes = await publisher.publish(message + message, deadline: start + .seconds(3))

@@ -11,7 +11,8 @@ extension BrokerTests {
             try await Broker.with(topology) { inspector in
                 let publisher = try Broker.publisher(topology, window: 256)
                 let outcomes = await publisher.publish(
-                    Broker.messages(5_000, for: topology), deadline: .now + .seconds(30)
+                    Broker.messages(5_000, for: topology),
+                    deadline: .now + .seconds(30)
                 )
                 #expect(outcomes.count == 5_000)
                 #expect(outcomes.allSatisfy { $0 == .confirmed })
@@ -69,7 +70,8 @@ extension BrokerTests {
             try await Broker.with(topology) { _ in
                 let publisher = try Broker.publisher(topology, window: 1)
                 let outcomes = await publisher.publish(
-                    Broker.messages(4, for: topology), deadline: .now + .seconds(10)
+                    Broker.messages(4, for: topology),
+                    deadline: .now + .seconds(10)
                 )
                 #expect(outcomes == [.confirmed, .confirmed, .nacked, .nacked])
                 await publisher.close(deadline: .now + .seconds(1))

@@ -33,7 +33,8 @@ struct ValueTests {
         "Other URLs are refused without being quoted",
         arguments: [
             "", "localhost:5672", "http://u:secret@h", "amqp://u:secret@h:port", "amqps://u:secret@h",
-        ])
+        ]
+    )
     func badURL(url: String) throws {
         let error = try #require(throws: AMQPError.self) {
             try AMQPConfiguration(url: url, connectionName: "test")
@@ -68,7 +69,8 @@ struct ValueTests {
             [String(repeating: "k", count: 129): .null],
             ["k": nested(AMQPField.maximumDepth)],
             ["k": .table(["a": .array([.unsupported(kind: 63)])])],
-        ])
+        ]
+    )
     func badHeaders(headers: [String: AMQPField]) {
         var message = message
         message.headers = headers

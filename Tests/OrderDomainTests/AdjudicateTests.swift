@@ -114,7 +114,8 @@ struct AdjudicateTests {
                 2, [(5, 1)],
                 .insufficientBalance(balance: Money(minorUnits: 500), required: Money(minorUnits: .max))
             ),
-        ])
+        ]
+    )
     func refusals(user: Int, lines: [(Int, Int)], refusal: Refusal) {
         var batch = Self.shop()
         batch.order(user, lines.map { Batch.line($0.0, $0.1) })

@@ -50,7 +50,8 @@ struct OrderEventTests {
         arguments: [
             #"{"b":1,"a":1.50,"c":1e2}"#, "{ }", #"{"a":"\u00e9\/"}"#, #"{"name":"김 😀"}"#, "{\n  \"a\": [1,  2]\n}",
             "{\"crlf\":\r\n1}",
-        ])
+        ]
+    )
     func dataAsItStands(data: String) throws {
         let json = try event(traceparent: nil, data: data).encodedEnvelope()
         let end = #","data":\#(data)}"#.utf8

@@ -38,7 +38,8 @@ struct PageRequestTests {
             ["1"], ["2026-01-31T09:05:00.250Z", "01990a2b-3c4d-7e5f-8abc-def012345678"], ["", ""],
             ["김치 /+\"\\ 😀", "-5"],
             ["~~~???>>>", "ÿÿÿ", String(repeating: "x", count: 1_000)],
-        ])
+        ]
+    )
     func roundTrip(position: [String]) throws {
         let cursor = PageRequest.cursor(position)
         let free = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -72,7 +73,8 @@ struct PageRequestTests {
             // ["a\u0000"]: a NUL that no text column takes.
             "WyJhXHUwMDAwIl0",
             String(repeating: "W", count: 10_001),
-        ])
+        ]
+    )
     func garbage(cursor: String) {
         #expect(wrongs(cursor: cursor) == ["cursor: invalid"])
     }

@@ -23,7 +23,8 @@ struct RFC3339Tests {
             (-2_208_988_800, "1900-01-01T00:00:00.000Z"),
             (-62_135_596_800, "0001-01-01T00:00:00.000Z"),
             (253_402_300_799, "9999-12-31T23:59:59.000Z"),
-        ])
+        ]
+    )
     func knownTimes(seconds: Double, text: String) {
         #expect(Date(timeIntervalSince1970: seconds).rfc3339 == text)
     }
@@ -37,7 +38,8 @@ struct RFC3339Tests {
             (0.0006, "1970-01-01T00:00:00.001Z"),
             (1_700_000_000.001, "2023-11-14T22:13:20.001Z"),
             (1_700_000_000.009, "2023-11-14T22:13:20.009Z"),
-        ])
+        ]
+    )
     func rounding(seconds: Double, text: String) {
         #expect(Date(timeIntervalSince1970: seconds).rfc3339 == text)
     }

@@ -88,7 +88,8 @@ struct RequestTests {
             "", " ", "{", #"{"amount":1"#, #"{"amount":1}}"#, "{'amount':1}", "{amount:1}", #"{"amount":01}"#,
             #"{"amount":+1}"#, #"{"amount":.5}"#, #"{"amount":NaN}"#, #"{"amount":1} x"#, #"{"amount":tru}"#,
             #"{"amount":"a\qb"}"#, #"{"amount":1e400}"#, "amount=1",
-        ])
+        ]
+    )
     func notJSON(body: String) {
         #expect(charge(body) == ["malformed"])
     }
@@ -98,7 +99,8 @@ struct RequestTests {
         arguments: [
             #"{"name":"\ud800","email":"a@b.c"}"#, #"{"name":"\udc00x","email":"a@b.c"}"#,
             #"{"name":"\ud800\ud800","email":"a@b.c"}"#, #"{"\ud800":1}"#,
-        ])
+        ]
+    )
     func loneSurrogates(body: String) {
         #expect(user(body) == ["malformed"])
     }
@@ -113,7 +115,8 @@ struct RequestTests {
         "bytes that are no UTF-8 are malformed, wherever they stand",
         arguments: [
             [0xFF], [0xC3, 0x28], [0xED, 0xA0, 0x80], [0xC0, 0xAF], [0xF5, 0x80, 0x80, 0x80], [0xE2, 0x82],
-        ] as [[UInt8]])
+        ] as [[UInt8]]
+    )
     func invalidUTF8(bytes: [UInt8]) {
         for (before, after) in [(#"{"name":"a"#, #"b","email":"a@b.c"}"#), (#"{"x"#, #"":1}"#), (#"{"name":"#, "}")] {
             let body = Data(before.utf8) + Data(bytes) + Data(after.utf8)
@@ -172,7 +175,8 @@ struct RequestTests {
             ("-0", "out_of_range"),
             ("0.0000001", "out_of_range"), ("1e-400", "out_of_range"), (#""1""#, "wrong_type"), ("true", "wrong_type"),
             ("false", "wrong_type"), ("[1]", "wrong_type"), ("{}", "wrong_type"), ("null", "required"),
-        ])
+        ]
+    )
     func wrongIntegers(value: String, code: String) {
         #expect(charge(#"{"amount":\#(value)}"#) == ["amount: \(code)"])
     }
@@ -187,7 +191,8 @@ struct RequestTests {
         arguments: [
             ("price", "1", true), ("price", "0", false), ("price", "1000000000", true), ("price", "1000000001", false),
             ("stock", "0", true), ("stock", "-1", false), ("stock", "1000000000", true), ("stock", "1000000001", false),
-        ])
+        ]
+    )
     func productRanges(field: String, value: String, fits: Bool) {
         let numbers = ["price": "1", "stock": "1"].merging([field: value]) { $1 }
         let body = #"{"name":"a","price":\#(numbers["price", default: ""]),"stock":\#(numbers["stock", default: ""])}"#
@@ -201,7 +206,8 @@ struct RequestTests {
             (#""""#, "too_short"),
             (#""a\u0000b""#, "invalid"), (#""a\nb""#, "invalid"), (#""\u001b[31m""#, "invalid"),
             (#""\u007f""#, "invalid"), (#""\u0085""#, "invalid"),
-        ])
+        ]
+    )
     func wrongTexts(value: String, code: String) {
         #expect(user(#"{"name":\#(value),"email":"a@b.c"}"#) == ["name: \(code)"])
         #expect(product(#"{"name":\#(value),"price":1,"stock":1}"#) == ["name: \(code)"])
@@ -232,7 +238,8 @@ struct RequestTests {
         "an address has one @ with something on both sides and no space",
         arguments: [
             "abc", "ab@", "@b.c", "a@b@c", "a b@c.d", "a@b c", "a@@b", "@@@", " a@b.c", "a@b.c\u{A0}", "a@\u{301}b",
-        ])
+        ]
+    )
     func wrongAddresses(address: String) {
         #expect(user(#"{"name":"a","email":"\#(address)"}"#) == ["email: invalid"])
     }
@@ -247,7 +254,8 @@ struct RequestTests {
             ("[1]", ["items[0]: wrong_type"]),
             (#"[{"productId":1,"quantity":1},null,[]]"#, ["items[1]: wrong_type", "items[2]: wrong_type"]),
             ("[{}]", ["items[0].productId: required", "items[0].quantity: required"]),
-        ])
+        ]
+    )
     func wrongLists(items: String, errors: [String]) {
         #expect(order(items: items) == errors)
     }
@@ -257,7 +265,8 @@ struct RequestTests {
         arguments: [
             ("0", "out_of_range"), ("1001", "out_of_range"), ("-1", "out_of_range"), ("1.5", "out_of_range"),
             (#""1""#, "wrong_type"), ("null", "required"),
-        ])
+        ]
+    )
     func wrongLines(value: String, code: String) {
         let good = #"{"productId":1,"quantity":1}"#
         #expect(

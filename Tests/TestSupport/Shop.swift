@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Logging
-package import OrderStore
+import OrderStore
 package import Postgres
 
 /// A database with Jumun's schema on it.
@@ -12,7 +12,8 @@ package struct Shop: Sendable {
     package let pool: PostgresPool
 
     /// Where the migrations are, seen from this file.
-    package static let migrationsFolder = #filePath.split(separator: "/").dropLast(3)
+    package static let migrationsFolder =
+        #filePath.split(separator: "/").dropLast(3)
         .reduce("") { "\($0)/\($1)" } + "/sql/migrations"
 
     /// Runs `body` with a migrated database of its own, and drops it afterwards.

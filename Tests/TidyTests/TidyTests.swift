@@ -68,13 +68,14 @@ struct TidyTests {
 
     @Test("what crosses a target is documented")
     func packageIsDocumented() {
-        let pattern = /^\s*package (static |nonisolated |mutating |final )*(func|init|struct|enum|actor|class|protocol) /
+        let pattern =
+            #/^\s*package (static |nonisolated |mutating |final )*(func|init|struct|enum|actor|class|protocol) /#
         for source in Self.sources {
             for (index, line) in source.lines.enumerated() where line.contains(pattern) {
                 if line.contains("func encode(to") || line.contains("init(from") || line.contains("static func <") {
                     continue
                 }
-                let above = source.lines[..<index].last { !$0.contains(/^\s*@/) } ?? ""
+                let above = source.lines[..<index].last { !$0.contains(#/^\s*@/#) } ?? ""
                 #expect(above.contains("///"), "\(source.path):\(index + 1) \(line)")
             }
         }

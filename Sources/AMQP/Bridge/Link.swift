@@ -88,8 +88,14 @@ import ThreadExecutor
         ])
         let heartbeat = Int32(clamping: configuration.heartbeat.components.seconds)
         let reply = unsafe jumun_amqp_login_plain(
-            state, configuration.virtualHost, Int32(Self.channel), AMQP_DEFAULT_FRAME_SIZE, heartbeat, &properties,
-            configuration.user, configuration.password
+            state,
+            configuration.virtualHost,
+            Int32(Self.channel),
+            AMQP_DEFAULT_FRAME_SIZE,
+            heartbeat,
+            &properties,
+            configuration.user,
+            configuration.password
         )
         do {
             try unsafe check(reply)
@@ -125,8 +131,15 @@ import ThreadExecutor
         try limitAnswers(until: deadline)
         defer { pool.recycle() }
         unsafe _ = amqp_exchange_declare(
-            state, Self.channel, pool.bytes(exchange.name), pool.bytes(exchange.kind.rawValue), 0,
-            exchange.durable ? 1 : 0, 0, 0, pool.table([:])
+            state,
+            Self.channel,
+            pool.bytes(exchange.name),
+            pool.bytes(exchange.kind.rawValue),
+            0,
+            exchange.durable ? 1 : 0,
+            0,
+            0,
+            pool.table([:])
         )
         try unsafe check(amqp_get_rpc_reply(state))
     }
@@ -138,7 +151,14 @@ import ThreadExecutor
         try limitAnswers(until: deadline)
         defer { pool.recycle() }
         unsafe _ = amqp_queue_declare(
-            state, Self.channel, pool.bytes(queue.name), 0, queue.durable ? 1 : 0, 0, 0, pool.table(queue.arguments)
+            state,
+            Self.channel,
+            pool.bytes(queue.name),
+            0,
+            queue.durable ? 1 : 0,
+            0,
+            0,
+            pool.table(queue.arguments)
         )
         try unsafe check(amqp_get_rpc_reply(state))
     }
@@ -147,8 +167,12 @@ import ThreadExecutor
         try limitAnswers(until: deadline)
         defer { pool.recycle() }
         unsafe _ = amqp_queue_bind(
-            state, Self.channel, pool.bytes(binding.queue), pool.bytes(binding.exchange),
-            pool.bytes(binding.routingKey), pool.table([:])
+            state,
+            Self.channel,
+            pool.bytes(binding.queue),
+            pool.bytes(binding.exchange),
+            pool.bytes(binding.routingKey),
+            pool.table([:])
         )
         try unsafe check(amqp_get_rpc_reply(state))
     }
@@ -158,7 +182,14 @@ import ThreadExecutor
         try limitAnswers(until: deadline)
         defer { pool.recycle() }
         let answer = unsafe amqp_queue_declare(
-            state, Self.channel, pool.bytes(queue), 1, 0, 0, 0, pool.table([:])
+            state,
+            Self.channel,
+            pool.bytes(queue),
+            1,
+            0,
+            0,
+            0,
+            pool.table([:])
         )
         try unsafe check(amqp_get_rpc_reply(state))
         guard let answer = unsafe answer else { throw AMQPError(.connectionLost, "no answer to a declare") }
@@ -204,7 +235,14 @@ import ThreadExecutor
         try limitAnswers(until: deadline)
         defer { pool.recycle() }
         unsafe _ = amqp_basic_consume(
-            state, Self.channel, pool.bytes(queue), pool.bytes(consumerTag), 0, 0, 0, pool.table([:])
+            state,
+            Self.channel,
+            pool.bytes(queue),
+            pool.bytes(consumerTag),
+            0,
+            0,
+            0,
+            pool.table([:])
         )
         try unsafe check(amqp_get_rpc_reply(state))
     }

@@ -33,7 +33,8 @@ struct BatchPlan {
             case .refused(let refusal):
                 answer = try .refused(refusal, requestID: submission.requestID)
             case .replayed(let key):
-                answer = try open.answers[key].map { CommitAnswer(answer: $0, isReplay: true) }
+                answer =
+                    try open.answers[key].map { CommitAnswer(answer: $0, isReplay: true) }
                     ?? .refused(.idempotencyKeyReused, requestID: submission.requestID)
             case .repeated(let index):
                 answer = CommitAnswer(answer: answers[index].answer, isReplay: true)

@@ -74,7 +74,9 @@ final class CommitEngine: Service {
                 arrival.yield()
             } else {
                 metrics.count("overloaded")
-                continuation.resume(throwing: Problem.unavailable("overloaded", "too many orders are waiting; try again"))
+                continuation.resume(
+                    throwing: Problem.unavailable("overloaded", "too many orders are waiting; try again")
+                )
             }
         }
     }
