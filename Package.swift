@@ -27,6 +27,7 @@ extension Target.Dependency {
     static let logging = product(name: "Logging", package: "swift-log")
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
     static let nioFoundationCompat = product(name: "NIOFoundationCompat", package: "swift-nio")
+    static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
 }
@@ -161,7 +162,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "OrderStore", "Postgres", "AMQP", "Redis", "TestSupport", .asyncHTTPClient, .nioCore, .subprocess,
+                "Postgres", "Redis", "TestSupport", .asyncHTTPClient, .logging, .nioCore, .nioHTTP1,
             ]
         ),
     ],

@@ -9,7 +9,7 @@ enum RawJSON {
         case number(ArraySlice<UInt8>)
     }
 
-    /// Whether a text that a decoder takes may be given to others: UTF-8 without byte order mark, and well-formed numbers.
+    /// Whether a text that a decoder takes may be passed on: UTF-8 without byte order mark, and well-formed numbers.
     ///
     /// Foundation's decoder guesses UTF-16 as well, and looks only at the numbers that it is asked for.
     static func isInterchangeable(_ text: [UInt8]) -> Bool {
@@ -58,7 +58,7 @@ enum RawJSON {
             case UInt8(ascii: "\""):
                 index += 1
                 while index < text.count, text[index] != UInt8(ascii: "\"") {
-                    index += text[index] == UInt8(ascii: "\\") ? 2 : 1
+                    index += 1
                 }
                 index += 1
             case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):

@@ -63,7 +63,7 @@ struct Seed: AsyncParsableCommand {
             // Products last: they are what says that a shop has been seeded.
             try await add(products, to: store, at: now, deadline: deadline)
             print(
-                "added \(products.count) products with \(stock) pieces each, \(ids.count) users with \(balance) won each"
+                "added \(products.count) products of \(stock) pieces, and \(ids.count) users with \(balance) won each"
             )
             await pool.close()
         }

@@ -60,7 +60,7 @@ package struct HTTPMetricsMiddleware<Context: RequestContext>: RouterMiddleware 
 
     private func route(_ path: String?) -> String {
         // The router's own not-found answer calls its path so.
-        guard let path else { return "unmatched" }
+        guard let path, path != "NotFound" else { return "unmatched" }
         return path
     }
 }

@@ -15,8 +15,8 @@ package enum ServiceProcess {
     /// Starts a process, and ends it with one line on standard error when it cannot start or a service failed.
     ///
     /// Ignores SIGPIPE, raises the limit of open files, sets up logging from `LOG_LEVEL`, and calls the body. Returns
-    /// when the body returns; otherwise exits: with ``ExitCode/configuration`` for a ``SettingsError``, with the code of
-    /// a ``ProcessFailure``, with ``ExitCode/failure`` for any other error, whose description is shown.
+    /// when the body returns; otherwise exits: with ``ExitCode/configuration`` for a ``SettingsError``, with the code
+    /// of a ``ProcessFailure``, with ``ExitCode/failure`` for any other error, whose description is shown.
     ///
     /// - Parameters:
     ///   - name: the executable's name, `service` in its log lines.

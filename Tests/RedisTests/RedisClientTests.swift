@@ -167,7 +167,7 @@ struct RedisClientTests {
         let error = try await failure { () async throws(RedisError) in try await wrong.ping(deadline: .soon) }
         #expect(error.code == .connectFailed && error.serverCode == "WRONGPASS" && !error.isRetryable)
         #expect(error.description.contains("invalid username-password pair") && !error.description.contains("wrong@"))
-        let outside = try makeClient("redis://\(address)/9999")
+        let outside = try makeClient("redis://\(user):p%40ss@\(address)/9999")
         let range = try await failure { () async throws(RedisError) in try await outside.ping(deadline: .soon) }
         #expect(range.code == .connectFailed && range.description.contains("DB index is out of range"))
         _ = try await plain.send(["ACL", "DELUSER", user], deadline: .soon)

@@ -99,7 +99,8 @@ is_ready() {
         supervisord) is_open "$SUPERVISOR_PORT" ;;
         postgres) run_psql --command='SELECT 1' ;;
         epmd) is_open "$EPMD_PORT" ;;
-        rabbitmq) curl -fs -m 5 -u "jumun:$RABBITMQ_PASSWORD" \
+        # The password goes the way of a configuration, because everyone can read an argument.
+        rabbitmq) curl -fs -m 5 --config - <<<"user = jumun:$RABBITMQ_PASSWORD" \
             "http://127.0.0.1:$RABBITMQ_MANAGEMENT_PORT/api/health/checks/port-listener/$AMQP_PORT" ;;
         redis) REDISCLI_AUTH=$REDIS_PASSWORD timeout 5 redis-cli -p "$REDIS_PORT" --no-auth-warning ping | grep -x PONG ;;
         prometheus) curl -fs -m 5 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" ;;

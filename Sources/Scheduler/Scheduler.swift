@@ -1,0 +1,70 @@
+import ArgumentParser
+import Hummingbird
+import Logging
+import OpsMetrics
+import OrderStore
+import Postgres
+import ServiceRuntime
+
+/// `scheduler`: starts jobs at their times.
+@main
+struct Scheduler: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "scheduler",
+        abstract: "Starts jobs at the times that a schedule tells, each time once.",
+        discussion: SchedulerSettings.help,
+        subcommands: [Run.self, List.self, Next.self]
+    )
+
+    /// How a command answers.
+    enum Format: String, CaseIterable, ExpressibleByArgument {
+        case text
+        case json
+    }
+
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Run the jobs until SIGTERM.",
+            discussion: SchedulerSettings.help
+        )
+
+        func run() async throws {
+            await ServiceProcess.main("scheduler") { settings, logger in
+                try await runJobs(SchedulerSettings(settings), logger: logger)
+            }
+        }
+    }
+}
+
+private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws {
+    let registry = MetricsRegistry()
+    let pool = PostgresPool(configuration: settings.database, maximumConnections: 2, logger: logger)
+    let postgres = HealthCheck("postgres") {
+        _ = try await pool.query(SQLStatement("health", "SELECT 1"), deadline: .now + .seconds(1))
+    }
+    let router = Router()
+    router.add(middleware: HTTPMetricsMiddleware(metrics: registry))
+    OperationsRoutes(metrics: registry, checks: [postgres]).add(to: router)
+    let http = makeHTTPServer(
+        router: router,
+        host: settings.host,
+        port: settings.port,
+        name: "scheduler",
+        logger: logger
+    )
+    let metrics = JobMetrics(registry)
+    let jobs = JobService(
+        loops: settings.schedule.jobs.map { job in
+            JobLoop(
+                job: job,
+                store: JobRunStore(pool),
+                executables: settings.executables,
+                metrics: metrics,
+                logger: logger
+            )
+        }
+    )
+    // Stopped from the last to the first: the jobs, then what tells of them.
+    try await ServiceProcess.run([http, jobs], logger: logger)
+    await pool.close()
+}

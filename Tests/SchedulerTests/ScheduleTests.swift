@@ -1,0 +1,133 @@
+import Foundation
+import Testing
+
+@testable import Scheduler
+
+@Suite("Schedule")
+struct ScheduleTests {
+    private static let minimal = """
+        [[job]]
+        name = "popular-products"
+        cron = "* * * * *"
+        command = ["aggregator", "run"]
+        """
+
+    @Test("what is not given has its default")
+    func defaults() throws {
+        let job = try #require(try Schedule(toml: Self.minimal).jobs.first)
+        #expect(job.name == "popular-products")
+        #expect(job.cron == "* * * * *")
+        #expect(job.timeZone.identifier == "Asia/Seoul")
+        #expect(job.command == ["aggregator", "run"])
+        #expect(job.timeout == .seconds(60))
+    }
+
+    @Test("what is given holds")
+    func allKeys() throws {
+        let schedule = try Schedule(
+            toml: Self.minimal + """
+
+                [[job]]
+                name = "nightly"
+                cron = "0 3 * * *"
+                timezone = "Europe/Berlin"
+                command = ["/bin/true"]
+                timeout_seconds = 86400
+                """
+        )
+        #expect(schedule.jobs.map(\.name) == ["popular-products", "nightly"])
+        let job = try #require(schedule.jobs.last)
+        #expect(job.timeZone.identifier == "Europe/Berlin")
+        #expect(job.timeout == .seconds(86_400))
+    }
+
+    @Test("the schedule that is delivered is a right one")
+    func delivered() throws {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "ops/schedule.toml")
+        let schedule = try Schedule(toml: String(contentsOf: file, encoding: .utf8))
+        #expect(schedule.jobs.map(\.name) == ["popular-products"])
+    }
+
+    @Test("the next times of all jobs come in their order")
+    func nextTimes() throws {
+        let schedule = try Schedule(
+            toml: """
+                [[job]]
+                name = "hourly"
+                cron = "0 * * * *"
+                command = ["a"]
+                [[job]]
+                name = "half"
+                cron = "*/30 * * * *"
+                command = ["b"]
+                """
+        )
+        let times = schedule.next(4, after: Date(timeIntervalSince1970: 0))
+        #expect(times.map(\.time.timeIntervalSince1970) == [1_800, 3_600, 3_600, 5_400])
+        #expect(times.map(\.job.name) == ["half", "half", "hourly", "half"])
+    }
+
+    /// A wrong schedule, and what its error must name.
+    struct Wrong: Sendable, CustomTestStringConvertible {
+        let toml: String
+        let code: ScheduleError.Code
+        let words: [String]
+
+        var testDescription: String { words.joined(separator: ", ") }
+
+        /// The right schedule with a line changed or added.
+        init(_ line: String, instead old: String? = nil, _ code: ScheduleError.Code, _ words: String...) {
+            let minimal = ScheduleTests.minimal
+            toml = old.map { minimal.replacing($0, with: line) } ?? minimal + "\n" + line
+            self.code = code
+            self.words = words
+        }
+
+        init(whole toml: String, _ code: ScheduleError.Code, _ words: String...) {
+            (self.toml, self.code, self.words) = (toml, code, words)
+        }
+    }
+
+    private static let name = #"name = "popular-products""#
+    private static let cron = #"cron = "* * * * *""#
+    private static let command = #"command = ["aggregator", "run"]"#
+
+    static let wrong = [
+        Wrong(whole: "[[job", .syntax, "no TOML"),
+        Wrong(whole: "", .badValue, "no job"),
+        Wrong(whole: "job = []", .badValue, "no job"),
+        Wrong(whole: "job = [1]", .badValue, "job 1"),
+        Wrong(whole: "jobs = 1\n" + minimal, .unknownKey, "jobs"),
+        Wrong("", instead: name, .missingKey, "job 1", "name"),
+        Wrong("name = 7", instead: name, .badValue, "job 1", "name", "7"),
+        Wrong(#"name = "Popular""#, instead: name, .badValue, "job 1", "name", "Popular"),
+        Wrong(#"name = "-a""#, instead: name, .badValue, "job 1", "name"),
+        Wrong(#"name = "\#(String(repeating: "a", count: 64))""#, instead: name, .badValue, "job 1", "name"),
+        Wrong("[[job]]\n\(name)\n\(cron)\n\(command)", .duplicateName, "job 2", "popular-products"),
+        Wrong("", instead: cron, .missingKey, "popular-products", "cron"),
+        Wrong(#"cron = "61 * * * *""#, instead: cron, .badValue, "popular-products", "cron", "minute"),
+        Wrong(#"cron = "0 0 30 2 *""#, instead: cron, .badValue, "popular-products", "cron", "no date"),
+        Wrong("cron = 5", instead: cron, .badValue, "popular-products", "cron", "a text"),
+        Wrong(#"timezone = "Asia/Atlantis""#, .badValue, "popular-products", "timezone", "Asia/Atlantis"),
+        Wrong("", instead: command, .missingKey, "popular-products", "command"),
+        Wrong("command = []", instead: command, .badValue, "popular-products", "command"),
+        Wrong(#"command = [""]"#, instead: command, .badValue, "popular-products", "command"),
+        Wrong(#"command = ["a", 1]"#, instead: command, .badValue, "popular-products", "command"),
+        Wrong(#"command = "a""#, instead: command, .badValue, "popular-products", "command"),
+        Wrong("timeout_seconds = 0", .badValue, "popular-products", "timeout_seconds", "0"),
+        Wrong("timeout_seconds = 86401", .badValue, "popular-products", "timeout_seconds", "86401"),
+        Wrong("timeout_seconds = 1.5", .badValue, "popular-products", "timeout_seconds"),
+        Wrong("timeout = 5", .unknownKey, "popular-products", "timeout"),
+    ]
+
+    @Test("a mistake is told with the job and the key", arguments: wrong)
+    func mistakes(_ wrong: Wrong) throws {
+        let error = try #require(throws: ScheduleError.self) { try Schedule(toml: wrong.toml) }
+        #expect(error.code == wrong.code)
+        for word in wrong.words {
+            #expect(error.description.contains(word), "\(error)")
+        }
+        #expect(!error.description.contains("\n"))
+    }
+}
