@@ -117,5 +117,5 @@ private func parseTime(_ text: String) throws -> Date {
 
 /// The time as it is kept and shown, so that both are the same.
 private func wholeMilliseconds(_ date: Date) -> Date {
-    Date(timeIntervalSince1970: (date.timeIntervalSince1970 * 1_000).rounded(.down) / 1_000)
+    Date(timeIntervalSince1970: (date.timeIntervalSince1970 * 1_000).rounded() / 1_000)
 }

@@ -81,7 +81,8 @@ struct RunReport {
 
 /// RFC 3339, UTC, milliseconds.
 func timeText(_ date: Date) -> String {
-    date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+    // The style cuts what is below a millisecond, and a Date may lie a little below its whole milliseconds.
+    date.addingTimeInterval(0.000_5).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
 }
 
 /// One line of JSON, its members in the order of the alphabet.

@@ -12,7 +12,7 @@ struct DataPlatformCommand: AsyncParsableCommand {
     )
 }
 
-/// `data-platform serve`
+/// The command `data-platform serve`.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve until SIGTERM or SIGINT.",

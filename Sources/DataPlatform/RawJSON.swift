@@ -58,7 +58,7 @@ enum RawJSON {
             case UInt8(ascii: "\""):
                 index += 1
                 while index < text.count, text[index] != UInt8(ascii: "\"") {
-                    index += 1
+                    index += text[index] == UInt8(ascii: "\\") ? 2 : 1
                 }
                 index += 1
             case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):

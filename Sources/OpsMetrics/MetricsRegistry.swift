@@ -64,14 +64,17 @@ package final class MetricsRegistry: Sendable {
 
     /// Adds a gauge whose value is asked for whenever the page is rendered.
     ///
-    /// - Parameter sample: gives the value; called on the thread that renders, outside of any lock; must not block.
+    /// - Parameters:
+    ///   - name: the metric's name.
+    ///   - help: what the page says about it.
+    ///   - sample: gives the value; called on the thread that renders, outside of any lock; must not block.
     package func gauge(_ name: String, help: String, sample: @escaping @Sendable () -> Double) {
         add(name, help: help, kind: "gauge", labels: []) { $0.sample(name, value: sample()) }
     }
 
     /// Makes a histogram without labels.
     ///
-    /// - Parameter buckets: the inclusive upper bounds, strictly ascending and finite; `+Inf` comes by itself.
+    /// The buckets are inclusive upper bounds, strictly ascending and finite; `+Inf` comes by itself.
     package func histogram(_ name: String, help: String, buckets: [Double]) -> Histogram {
         checkBuckets(buckets, of: name)
         let histogram = Histogram(bounds: buckets)
@@ -83,7 +86,7 @@ package final class MetricsRegistry: Sendable {
 
     /// Makes a family of histograms that differ in the labels' values and share the buckets.
     ///
-    /// - Parameter buckets: the inclusive upper bounds, strictly ascending and finite; `+Inf` comes by itself.
+    /// The buckets are inclusive upper bounds, strictly ascending and finite; `+Inf` comes by itself.
     package func histogram(
         _ name: String,
         help: String,

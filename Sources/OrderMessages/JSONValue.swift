@@ -3,38 +3,23 @@ package import FoundationEssentials
 /// Any JSON value: what a request's body is before it is known to be right.
 ///
 /// Reading a body into this first lets one pass name everything that is wrong with it.
-package enum JSONValue: Hashable, Sendable, Decodable {
+package enum JSONValue: Hashable, Sendable {
     case null
     case bool(Bool)
+    /// A number written without fraction and exponent that is a 64-bit integer.
     case integer(Int64)
-    /// A number that is no 64-bit integer.
+    /// Any other number; infinite when it is too large for a `Double`.
     case number(Double)
     case string(String)
     case array([JSONValue])
     case object([String: JSONValue])
 
-    /// Reads a body; throws `DecodingError` when it is no JSON, is nested more than 512 deep, or has a number that is
-    /// too large for a `Double`.
-    package init(parsing body: Data) throws {
-        self = try JSONDecoder().decode(JSONValue.self, from: body)
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let value = try? container.decode(String.self) {
-            self = .string(value)
-        } else if let value = try? container.decode(Int64.self) {
-            self = .integer(value)
-        } else if let value = try? container.decode([String: JSONValue].self) {
-            self = .object(value)
-        } else if let value = try? container.decode([JSONValue].self) {
-            self = .array(value)
-        } else if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Bool.self) {
-            self = .bool(value)
-        } else {
-            self = .number(try container.decode(Double.self))
-        }
+    /// Reads a body, which must be exactly one value as RFC 8259 has it, in UTF-8 without byte order mark.
+    ///
+    /// Throws ``JSONSyntaxError`` when it is not, when it is nested more than 64 deep, when an object names a member
+    /// twice or by more than 256 bytes, and when a text has half a surrogate pair. Takes time in proportion to the
+    /// size, whatever the content.
+    package init(parsing body: Data) throws(JSONSyntaxError) {
+        self = try JSONParser.parse([UInt8](body))
     }
 }

@@ -45,7 +45,7 @@ struct Child: Sendable {
             group.addTask { await start(output) }
             group.addTask {
                 try? await Task.sleep(for: timeout)
-                return .timeIsUp
+                return Task.isCancelled ? .stopping : .timeIsUp
             }
             group.addTask {
                 try? await gracefulShutdown()
@@ -55,14 +55,18 @@ struct Child: Sendable {
             group.cancelAll()
             // The first task ends only when the process has.
             await group.waitForAll()
-            return Task.isCancelled && first.isTimeUp ? .stopping : first
+            return first
         }
         return outcome(event, output.text)
     }
 
     private func start(_ tail: OutputTail) async -> Event {
         var options = PlatformOptions()
-        options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: Self.stopLimit)]
+        // A group of its own, so that what the process has started itself ends with it.
+        options.processGroupID = 0
+        options.teardownSequence = [
+            .gracefulShutDown(toProcessGroup: true, allowedDurationToNextStep: Self.stopLimit)
+        ]
         do {
             let ended = try await Subprocess.run(
                 .path(FilePath(executable)),
@@ -73,7 +77,7 @@ struct Child: Sendable {
                 error: .combinedWithOutput
             ) { execution in
                 for try await buffer in execution.standardOutput {
-                    buffer.withUnsafeBytes { bytes in unsafe tail.append(Array(bytes)) }
+                    unsafe buffer.withUnsafeBytes { bytes in unsafe tail.append(Array(bytes)) }
                 }
             }
             return .ended(ended.terminationStatus)
@@ -87,20 +91,18 @@ struct Child: Sendable {
         case .ended(.exited(0)): Outcome(result: .ok, exitCode: 0, detail: output)
         case .ended(.exited(let code)): Outcome(result: .failed, exitCode: Int(code), detail: output)
         case .ended(.signaled(let signal)):
-            Outcome(result: .failed, exitCode: nil, detail: "ended by signal \(signal); \(output)")
+            Outcome(result: .failed, exitCode: nil, detail: text("ended by signal \(signal)", output))
         case .broken(let reason):
             Outcome(result: .failed, exitCode: nil, detail: "cannot run \(executable): \(reason)")
         case .timeIsUp:
-            Outcome(result: .timedOut, exitCode: nil, detail: "took longer than \(timeout); \(output)")
+            Outcome(result: .timedOut, exitCode: nil, detail: text("took longer than \(timeout)", output))
         case .stopping:
-            Outcome(result: .failed, exitCode: nil, detail: "stopped together with the scheduler; \(output)")
+            Outcome(result: .failed, exitCode: nil, detail: text("stopped together with the scheduler", output))
         }
     }
-}
 
-extension Child.Event {
-    fileprivate var isTimeUp: Bool {
-        if case .timeIsUp = self { true } else { false }
+    private func text(_ reason: String, _ output: String) -> String {
+        output.isEmpty ? reason : "\(reason); \(output)"
     }
 }
 

@@ -37,6 +37,7 @@ package enum HTTPLimits {
 ///   - name: what the `Server` header says.
 ///   - logger: where the server and each request's context log.
 ///   - onListening: is told the port once connections are accepted.
+/// - Returns: the service, for ``ServiceProcess/run(_:logger:)``.
 package func makeHTTPServer<Context: RequestContext>(
     router: Router<Context>,
     host: String,

@@ -14,7 +14,7 @@ struct JSONLogHandler: LogHandler {
     private let service: String
     private let write: @Sendable (String) -> Void
 
-    /// - Parameter write: takes a whole line with its line break; called from any thread.
+    /// Creates a handler whose `write` takes a whole line with its line break, on any thread.
     init(service: String, level: Logger.Level, write: @escaping @Sendable (String) -> Void) {
         self.service = service
         self.write = write

@@ -5,7 +5,9 @@ import Synchronization
 enum LineOutput {
     private static let lock = Mutex(())
 
-    /// Writes the whole line at once; lines of several threads don't mix. A reader that is gone loses lines.
+    /// Writes the whole line at once; lines of several threads don't mix.
+    ///
+    /// A reader that is gone loses lines.
     static func write(_ line: String, to descriptor: Int32) {
         lock.withLock { _ in
             var rest = Array(line.utf8)[...]

@@ -87,7 +87,7 @@ struct RequestTests {
         arguments: [
             "", " ", "{", #"{"amount":1"#, #"{"amount":1}}"#, "{'amount':1}", "{amount:1}", #"{"amount":01}"#,
             #"{"amount":+1}"#, #"{"amount":.5}"#, #"{"amount":NaN}"#, #"{"amount":1} x"#, #"{"amount":tru}"#,
-            #"{"amount":"a\qb"}"#, #"{"amount":1e400}"#, "amount=1",
+            #"{"amount":"a\qb"}"#, #"{"amount":1,"amount":1}"#, "amount=1",
         ]
     )
     func notJSON(body: String) {
@@ -141,7 +141,7 @@ struct RequestTests {
 
     @Test("as much nesting as is read at all is still only a wrong type")
     func nestingWithinLimits() {
-        let nested = String(repeating: "[", count: 500) + String(repeating: "]", count: 500)
+        let nested = String(repeating: "[", count: 63) + String(repeating: "]", count: 63)
         #expect(charge(#"{"amount":\#(nested)}"#) == ["amount: wrong_type"])
     }
 
@@ -172,7 +172,7 @@ struct RequestTests {
             ("0", "out_of_range"), ("-1", "out_of_range"), ("1000000001", "out_of_range"), ("1.5", "out_of_range"),
             ("1e30", "out_of_range"), ("-1e30", "out_of_range"), ("9223372036854775808", "out_of_range"),
             ("99999999999999999999999999", "out_of_range"), ("-9223372036854775809", "out_of_range"),
-            ("-0", "out_of_range"),
+            ("-0", "out_of_range"), ("1e400", "out_of_range"), ("-1e400", "out_of_range"),
             ("0.0000001", "out_of_range"), ("1e-400", "out_of_range"), (#""1""#, "wrong_type"), ("true", "wrong_type"),
             ("false", "wrong_type"), ("[1]", "wrong_type"), ("{}", "wrong_type"), ("null", "required"),
         ]
@@ -181,9 +181,9 @@ struct RequestTests {
         #expect(charge(#"{"amount":\#(value)}"#) == ["amount: \(code)"])
     }
 
-    @Test("a whole number may be written with a fraction of zero or an exponent", arguments: ["5", "5.0", "0.5e1"])
-    func wholeNumbers(value: String) throws {
-        #expect(try ChargeRequest(parsing: Data(#"{"amount":\#(value)}"#.utf8)).amount.minorUnits == 5)
+    @Test("a whole number is written without fraction and exponent", arguments: ["5.0", "0.5e1", "5e0", "1e3"])
+    func wholeNumbers(value: String) {
+        #expect(charge(#"{"amount":\#(value)}"#) == ["amount: out_of_range"])
     }
 
     @Test(
