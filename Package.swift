@@ -29,6 +29,7 @@ extension Target.Dependency {
     static let nioFoundationCompat = product(name: "NIOFoundationCompat", package: "swift-nio")
     static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
+    static let systemPackage = product(name: "SystemPackage", package: "swift-system")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
 }
 
@@ -51,6 +52,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -85,7 +87,7 @@ let package = Package(
             name: "Scheduler",
             dependencies: [
                 "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres",
-                .argumentParser, .lifecycle, .logging, .subprocess, .toml,
+                .argumentParser, .hummingbird, .lifecycle, .logging, .subprocess, .systemPackage, .toml,
             ]
         ),
         .executableTarget(

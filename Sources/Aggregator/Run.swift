@@ -15,9 +15,9 @@ struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Count the window anew, save the ranking, and publish it to Redis.",
         discussion: """
-            While another run is going nothing is done and the exit code is 75. When Redis cannot be reached the run is \
-            kept, a line on standard error says so, and the exit code is 0: the ranking is served from PostgreSQL \
-            until a later run is published.
+            While another run is going nothing is done and the exit code is 75. When Redis cannot be reached the run \
+            is kept, a line on standard error says so, and the exit code is 0: the ranking is served from \
+            PostgreSQL until a later run is published.
 
             \(Aggregator.environment)
             """

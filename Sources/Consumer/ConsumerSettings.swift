@@ -5,13 +5,15 @@ import ServiceRuntime
 struct ConsumerSettings {
     static let help = """
         Environment:
-          AMQP_URL                     amqp://user:password@host:port/vhost; required
-          PLATFORM_URL                 http or https address of the data platform, without /v1/events; required
-          LISTEN_HOST                  address to listen on for health and metrics; default 127.0.0.1
-          CONSUMER_PORT                port to listen on; default 8081
-          CONSUMER_CONCURRENCY         requests under way at once, 1 to 256; default 16
-          CONSUMER_REQUEST_TIMEOUT_MS  how long a request may take in all, 1 to 60000 ms; default 2000
-          LOG_LEVEL                    trace, debug, info, notice, warning, error or critical; default info
+          AMQP_URL              amqp://user:password@host:port/vhost; required
+          PLATFORM_URL          http://host:port of the data platform; required
+          LISTEN_HOST           address to listen on; default 127.0.0.1
+          CONSUMER_PORT         port for health and metrics; default 8081
+          CONSUMER_CONCURRENCY  requests at once, 1 to 256; default 16
+          CONSUMER_REQUEST_TIMEOUT_MS
+                                longest request, 1 to 60000 ms; default 2000
+          LOG_LEVEL             trace, debug, info, notice, warning, error or
+                                critical; default info
         """
 
     let broker: AMQPConfiguration

@@ -34,8 +34,8 @@ enum DeliveryPolicy {
         case .answered(408, _, _), .answered(425, _, _), .answered(429, _, _), .answered(500..., _, _),
             .networkFailure, .timedOut:
             .retry(tierMs: tier(afterAttempts: attempts), countsAsAttempt: true)
-        case .answered(let status, _, _):
-            .deadLetter(reason: "the platform refused it with status \(status)")
+        case .answered:
+            .deadLetter(reason: "the platform refused it")
         }
     }
 

@@ -12,6 +12,8 @@ struct Forwarder: Service {
     static let stopLimit = Duration.seconds(5)
     /// How long the broker may take to confirm a message that moves to another queue.
     private static let publishTimeout = Duration.seconds(30)
+    /// The most characters of an error that are logged.
+    private static let maximumLoggedCharacters = 500
     private static let goodbyeTimeout = Duration.milliseconds(500)
 
     let consumer: AMQPConsumer
@@ -94,7 +96,8 @@ struct Forwarder: Service {
                 "delivery failed; it will be tried again",
                 metadata: [
                     "event_id": "\(event.id)", "failed_attempts": .stringConvertible(attempts),
-                    "retry_after_ms": .stringConvertible(tierMs), "error": "\(outcome.summary)",
+                    "retry_after_ms": .stringConvertible(tierMs),
+                    "error": "\(outcome.summary.prefix(Self.maximumLoggedCharacters))",
                 ]
             )
             let destination = Destination.retry(tierMs: tierMs, failedAttempts: attempts, headers: delivery.headers)
@@ -117,7 +120,7 @@ struct Forwarder: Service {
             "delivery failed; it goes to the dead letters",
             metadata: [
                 "event_id": "\(delivery.messageID ?? "")", "failed_attempts": .stringConvertible(attempts),
-                "error": "\(error.prefix(RequestOutcome.summaryLimit))",
+                "error": "\(error.prefix(Self.maximumLoggedCharacters))",
             ]
         )
         if await move(delivery, to: destination) { metrics.deadLettered.increment() }
@@ -161,9 +164,6 @@ struct Forwarder: Service {
 }
 
 extension RequestOutcome {
-    /// The most characters of an answer that are logged.
-    fileprivate static let summaryLimit = 500
-
     /// The platform's status, if it answered.
     fileprivate var status: Int? {
         if case .answered(let status, _, _) = self { status } else { nil }
@@ -172,8 +172,8 @@ extension RequestOutcome {
     /// One line for logs and dead letters.
     fileprivate var summary: String {
         switch self {
-        case .answered(let status, _, let message): "status \(status) \(message.prefix(Self.summaryLimit))"
-        case .networkFailure(let reason): "no answer: \(reason.prefix(Self.summaryLimit))"
+        case .answered(let status, _, let message): "status \(status) \(message)"
+        case .networkFailure(let reason): "no answer: \(reason)"
         case .timedOut: "no answer in time"
         }
     }

@@ -7,7 +7,7 @@ struct OrderCtl: AsyncParsableCommand {
         Environment:
           DATABASE_URL    postgres://user:password@host:port/database of the schema's owner; required
           MIGRATIONS_DIR  folder of the migrations; default sql/migrations
-          LOG_LEVEL       trace, debug, info, notice, warning, error or critical; default warning
+          LOG_LEVEL       trace, debug, info, notice, warning, error or critical; default info
         """
 
     static let configuration = CommandConfiguration(

@@ -59,7 +59,11 @@ package struct FieldReader {
         let bounds = "must be a whole number from \(range.lowerBound) to \(range.upperBound)"
         switch value(name) {
         case .integer(let number) where range.contains(number): return number
-        case .integer, .number: return note(name, "out_of_range", bounds)
+        case .number(let number):
+            // JSON has no whole numbers of its own: 5.0 is the number 5.
+            if let whole = Int64(exactly: number), range.contains(whole) { return whole }
+            return note(name, "out_of_range", bounds)
+        case .integer: return note(name, "out_of_range", bounds)
         case .null: return note(name, "required", bounds)
         default: return note(name, "wrong_type", bounds)
         }

@@ -88,7 +88,7 @@ where Responder.Context: InitializableFromSource<ApplicationRequestContextSource
         } catch let error as IOError {
             let reason =
                 switch error.errnoCode {
-                case EADDRINUSE: "port \(port) on \(host) is in use; stop the other process or choose another port"
+                case EADDRINUSE: "port \(port) on \(host) is in use; free it or choose another"
                 case EADDRNOTAVAIL: "\(host) is not an address of this machine"
                 case EACCES: "not allowed to listen on port \(port)"
                 default: "cannot listen on \(host), port \(port): errno \(error.errnoCode)"

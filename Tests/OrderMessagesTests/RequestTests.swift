@@ -181,9 +181,9 @@ struct RequestTests {
         #expect(charge(#"{"amount":\#(value)}"#) == ["amount: \(code)"])
     }
 
-    @Test("a whole number is written without fraction and exponent", arguments: ["5.0", "0.5e1", "5e0", "1e3"])
+    @Test("a whole number may be written with a fraction or an exponent", arguments: ["5.0", "0.5e1", "5e0", "1e3"])
     func wholeNumbers(value: String) {
-        #expect(charge(#"{"amount":\#(value)}"#) == ["amount: out_of_range"])
+        #expect(charge(#"{"amount":\#(value)}"#) == [])
     }
 
     @Test(

@@ -53,6 +53,7 @@ struct JSONLogTests {
         #expect(object["message"] as? String == nasty)
         #expect(object["k \"\n"] as? String == nasty)
         #expect(text.unicodeScalars.filter { $0.properties.generalCategory == .control }.count == 1)
+        #expect(!text.contains("\u{2028}") && text.contains(#"\u2028"#))
         #expect(text.hasSuffix("}\n"))
     }
 

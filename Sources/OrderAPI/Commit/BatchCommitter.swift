@@ -16,6 +16,9 @@ struct BatchCommitter: Sendable {
     /// How often a batch is tried: a conflict makes the next try lock what it only read before.
     static let tries = 3
 
+    /// The server says that a transaction whose COMMIT was not answered came to nothing.
+    private struct Aborted: Error {}
+
     let pool: PostgresPool
     let metrics: CommitMetrics
     let logger: Logger
@@ -53,6 +56,9 @@ struct BatchCommitter: Sendable {
                 return try await commitOnce(batch, lockAccounts: attempt > 1)
             } catch is CommitStore.Conflict {
                 metrics.countRetry("conflict")
+            } catch is Aborted {
+                // The answer to COMMIT was lost and the server says that nothing came of it: as good as never begun.
+                metrics.countRetry("aborted")
             } catch let error as PostgresError where error.isRetryable {
                 metrics.countRetry(error.sqlState?.rawValue ?? error.code.rawValue)
                 logger.warning("batch is tried again", metadata: ["try": "\(attempt)", "error": "\(error)"])
@@ -95,21 +101,20 @@ struct BatchCommitter: Sendable {
             // Before the second round trip nothing can have been committed; after it only the server knows.
             guard let openTransaction else { throw error }
             metrics.countRetry("commit_unanswered")
-            return try await verdict(on: openTransaction, ifCommitted: committed, else: error)
+            return try await verdict(on: openTransaction, ifCommitted: committed)
         }
     }
 
     /// Looks at what became of a transaction before anybody is answered.
     private func verdict(
         on transaction: String,
-        ifCommitted answers: [CommitAnswer],
-        else error: PostgresError
+        ifCommitted answers: [CommitAnswer]
     ) async throws -> [CommitAnswer] {
         let deadline = ContinuousClock.now + BatchCommitter.verdictTimeout
         while ContinuousClock.now < deadline {
             switch try? await pool.status(ofTransaction: transaction, deadline: deadline) {
             case .committed: return answers
-            case .aborted: throw error
+            case .aborted: throw Aborted()
             // A server that forgets this soon is a server restored from elsewhere: it may yet come back.
             case .inProgress, .tooOld, nil: try await Task.sleep(for: .milliseconds(50))
             }

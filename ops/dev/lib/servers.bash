@@ -23,6 +23,8 @@ write_config() {
 }
 
 prepare_run_dir() {
+    # They would need another quoting in each server's configuration. Spaces are fine.
+    [[ $ROOT$RUN_DIR != *[%\"\'\\]* ]] || die "A path with a percent sign, a quote or a backslash cannot be used: $RUN_DIR"
     if [[ -d $RUN_DIR && ! -e $RUN_DIR/port-offset && -n $(ls -A "$RUN_DIR") ]]; then
         die "$RUN_DIR is not empty and not a run directory of Jumun." "Choose another:  JUMUN_RUN_DIR=/some/dir make up"
     fi

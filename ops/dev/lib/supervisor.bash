@@ -19,12 +19,10 @@ program_section() {
         postgres) signal=INT patience=30 ;;
         rabbitmq) patience=30 ;;
     esac
-    local launch="\"$ROOT/ops/dev/launch\" \"$RUN_DIR\" $1"
-    # A percent sign in a path is doubled, because supervisord replaces %(name)s.
     cat <<END
 
 [program:$1]
-command=${launch//%/%%}
+command="$ROOT/ops/dev/launch" "$RUN_DIR" $1
 priority=$2
 autostart=false
 autorestart=true
