@@ -22,6 +22,7 @@ extension Target.Dependency {
     static let crypto = product(name: "Crypto", package: "swift-crypto")
     static let httpTypes = product(name: "HTTPTypes", package: "swift-http-types")
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
+    static let hummingbirdCore = product(name: "HummingbirdCore", package: "hummingbird")
     static let hummingbirdTesting = product(name: "HummingbirdTesting", package: "hummingbird")
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = product(name: "Logging", package: "swift-log")
@@ -31,6 +32,7 @@ extension Target.Dependency {
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage = product(name: "SystemPackage", package: "swift-system")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
+    static let unixSignals = product(name: "UnixSignals", package: "swift-service-lifecycle")
 }
 
 let package = Package(
@@ -73,7 +75,7 @@ let package = Package(
             name: "Consumer",
             dependencies: [
                 "EventTopology", "ServiceRuntime", "OpsMetrics", "Backoff", "AMQP",
-                .argumentParser, .asyncHTTPClient, .lifecycle, .logging, .nioCore,
+                .argumentParser, .asyncHTTPClient, .hummingbird, .lifecycle, .logging, .nioCore, .nioHTTP1,
             ]
         ),
         .executableTarget(
@@ -112,7 +114,10 @@ let package = Package(
         .target(name: "RankingBoard", dependencies: ["OrderDomain", "Redis"]),
         .target(
             name: "ServiceRuntime",
-            dependencies: ["OpsMetrics", .configuration, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore]
+            dependencies: [
+                "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging, .nioCore,
+                .unixSignals,
+            ]
         ),
 
         // L2: one client per C library; they know nothing of orders.
@@ -138,7 +143,7 @@ let package = Package(
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
-        .testTarget(name: "ConsumerTests", dependencies: ["Consumer"]),
+        .testTarget(name: "ConsumerTests", dependencies: ["Consumer", "AMQP", "ServiceRuntime"]),
         .testTarget(
             name: "DataPlatformTests",
             dependencies: ["DataPlatform", "ServiceRuntime", "OpsMetrics", .hummingbird, .hummingbirdTesting, .logging]
