@@ -115,7 +115,8 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging, .nioCore,
+                "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging,
+                .nioCore,
                 .unixSignals,
             ]
         ),
