@@ -74,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "Consumer",
             dependencies: [
-                "EventTopology", "ServiceRuntime", "OpsMetrics", "Backoff", "AMQP",
+                "EventTopology", "ServiceRuntime", "OpsMetrics", "AMQP",
                 .argumentParser, .asyncHTTPClient, .hummingbird, .lifecycle, .logging, .nioCore, .nioHTTP1,
             ]
         ),

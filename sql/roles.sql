@@ -21,7 +21,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 -- Connection limits. The server takes 100 and keeps 3 for superusers:
---   api 40 (two processes at 16 and 8 to spare while one is replaced) + aggregator 10 + scheduler 10 + consumer 5
+--   api 40 (a process opens at most 7: five of them, and one that is being replaced) + aggregator 10 + scheduler 10 + consumer 5
 --   + audit 10 + owner 20 (migrations and orderctl) = 95, so that no process can lock another one out.
 ALTER ROLE jumun_owner      LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 20 PASSWORD :'owner_password';
 ALTER ROLE jumun_api        LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 40 PASSWORD :'api_password';

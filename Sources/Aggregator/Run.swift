@@ -16,7 +16,7 @@ struct Run: AsyncParsableCommand {
         abstract: "Count the window anew, save the ranking, and publish it to Redis.",
         discussion: """
             While another run is going nothing is done and the exit code is 75. When Redis cannot be reached the run \
-            is kept, a line on standard error says so, and the exit code is 0: the ranking is served from \
+            is kept, a line on standard error says so, and the exit code is 69: the ranking is served from \
             PostgreSQL until a later run is published.
 
             \(Aggregator.environment)
@@ -47,7 +47,7 @@ struct Run: AsyncParsableCommand {
             let report = try await aggregate(database: database, redis: redis)
             try report.print(as: format)
             if let problem = report.problem {
-                FileHandle.standardError.write(Data("aggregator: \(problem)\n".utf8))
+                throw ProcessFailure(problem, exitCode: ServiceRuntime.ExitCode.unavailable)
             }
         }
     }

@@ -41,9 +41,9 @@ struct ForwardedEvent: Sendable {
         attempts = Self.attempts(headers)
     }
 
-    /// How many attempts the headers tell of; 0 when they say nothing sensible.
+    /// How many attempts the headers tell of, at most a million; 0 when they say nothing sensible.
     static func attempts(_ headers: [String: AMQPField]) -> Int {
-        Int(clamping: max(0, headers[EventHeaders.attempt]?.integer ?? 0))
+        Int(min(1_000_000, max(0, headers[EventHeaders.attempt]?.integer ?? 0)))
     }
 
     private static func fitsHeader(_ text: String) -> Bool {

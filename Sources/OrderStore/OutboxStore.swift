@@ -171,17 +171,23 @@ extension OutboxStore {
         static let readPage = SQLStatement(
             "outbox_read_page",
             """
-            SELECT id, event_id, order_id, sequence, type, occurred_at, traceparent, data
-            FROM outbox_events
-            WHERE shard = $1
-                AND (txid >= pg_snapshot_xmax($2::text::pg_snapshot)
-                    OR txid = ANY (ARRAY(SELECT pg_snapshot_xip($2::text::pg_snapshot))))
-                AND txid < pg_snapshot_xmax($3::text::pg_snapshot)
-                AND pg_visible_in_snapshot(txid, $3::text::pg_snapshot)
-                AND NOT pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
-                AND id > $4
-            ORDER BY id
-            LIMIT $5
+            WITH page AS (
+                SELECT id, order_id, sequence
+                FROM outbox_events
+                WHERE shard = $1
+                    AND (txid >= pg_snapshot_xmax($2::text::pg_snapshot)
+                        OR txid = ANY (ARRAY(SELECT pg_snapshot_xip($2::text::pg_snapshot))))
+                    AND txid < pg_snapshot_xmax($3::text::pg_snapshot)
+                    AND pg_visible_in_snapshot(txid, $3::text::pg_snapshot)
+                    AND NOT pg_visible_in_snapshot(txid, $2::text::pg_snapshot)
+                    AND id > $4
+                ORDER BY id
+                LIMIT $5
+            )
+            SELECT e.id, e.event_id, e.order_id, e.sequence, e.type, e.occurred_at, e.traceparent, e.data
+            FROM page
+            JOIN outbox_events e ON e.order_id = page.order_id AND e.sequence = page.sequence
+            ORDER BY e.id
             """
         )
 
@@ -194,7 +200,7 @@ extension OutboxStore {
             """
         )
 
-        /// Counts at most 100,000 a shard: beyond that the number says "too many" all the same.
+        /// Counts at most 10,000 a shard: beyond that the number says "too many" all the same.
         static let pending = SQLStatement(
             "outbox_pending",
             """
@@ -210,7 +216,7 @@ extension OutboxStore {
                             OR e.txid = ANY (ARRAY(SELECT pg_snapshot_xip(c.base))))
                         AND NOT pg_visible_in_snapshot(e.txid, c.base)
                         AND NOT (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target))
-                    LIMIT 100000
+                    LIMIT 10000
                 ) unconfirmed
             ) waiting
             """

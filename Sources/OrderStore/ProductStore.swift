@@ -44,18 +44,20 @@ package struct ProductStore: Sendable {
         at now: Date,
         deadline: ContinuousClock.Instant
     ) async throws -> Product {
-        let rows = try await pool.query(
-            Statements.insertProduct,
-            [
-                .text(name),
-                description.map { .text($0) } ?? .null,
-                category.map { .text($0) } ?? .null,
-                .int64(price.minorUnits),
-                .int64(stock),
-                .timestamp(now),
-            ],
-            deadline: deadline
-        )
+        let rows = try await pool.transaction(deadline: deadline) { connection in
+            try await connection.query(
+                Statements.insertProduct,
+                [
+                    .text(name),
+                    description.map { .text($0) } ?? .null,
+                    category.map { .text($0) } ?? .null,
+                    .int64(price.minorUnits),
+                    .int64(stock),
+                    .timestamp(now),
+                ],
+                deadline: deadline
+            )
+        }
         return try rows.map(Product.init(row:))[0]
     }
 

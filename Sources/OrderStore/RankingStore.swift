@@ -175,11 +175,12 @@ extension RankingStore {
             """
         )
 
+        /// The hours before the window, and the one in which it ends: that one may hold sales after the window's end.
         static let forgetHours = SQLStatement(
             "ranking_forget_hours",
             """
             DELETE FROM sales_hourly
-            WHERE hour < $1 OR hour > $2
+            WHERE hour < $1 OR hour >= date_trunc('hour', $2::timestamptz, 'UTC')
             """
         )
 

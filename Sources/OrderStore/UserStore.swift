@@ -24,11 +24,13 @@ package struct UserStore: Sendable {
         deadline: ContinuousClock.Instant
     ) async throws -> User {
         do {
-            let rows = try await pool.query(
-                Statements.insertUser,
-                [.text(name), .text(email), .timestamp(now)],
-                deadline: deadline
-            )
+            let rows = try await pool.transaction(deadline: deadline) { connection in
+                try await connection.query(
+                    Statements.insertUser,
+                    [.text(name), .text(email), .timestamp(now)],
+                    deadline: deadline
+                )
+            }
             return try rows.map(User.init(row:))[0]
         } catch let error as PostgresError where error.sqlState == .uniqueViolation {
             throw EmailTaken()

@@ -24,7 +24,9 @@ WITH (fillfactor = 70);
 -- One account an address, however it is written.
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 
-GRANT SELECT, INSERT ON users TO jumun_api;
+GRANT SELECT ON users TO jumun_api;
+-- A balance begins at nothing.
+GRANT INSERT (name, email, created_at, updated_at) ON users TO jumun_api;
 -- The balance is the only thing that an order changes.
 GRANT UPDATE (balance, version, updated_at) ON users TO jumun_api;
 GRANT SELECT ON users TO jumun_audit;

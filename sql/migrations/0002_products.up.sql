@@ -24,6 +24,8 @@ CREATE INDEX products_created_at_idx ON products (created_at, id);
 CREATE INDEX products_price_idx ON products (price, id);
 CREATE INDEX products_name_idx ON products (name, id);
 
-GRANT SELECT, INSERT ON products TO jumun_api;
+GRANT SELECT ON products TO jumun_api;
+GRANT INSERT (name, description, category, price, initial_stock, stock, created_at, updated_at) ON products
+    TO jumun_api;
 GRANT UPDATE (stock, version, updated_at) ON products TO jumun_api;
 GRANT SELECT ON products TO jumun_aggregator, jumun_audit;

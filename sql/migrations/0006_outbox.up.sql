@@ -23,8 +23,9 @@ CREATE TABLE outbox_events (
     PRIMARY KEY (order_id, sequence)
 );
 
--- How the relay finds a batch: the rows of its shard from the transactions since the last one.
-CREATE INDEX outbox_events_shard_txid_idx ON outbox_events (shard, txid);
+-- How the relay finds a batch: the rows of its shard from the transactions since the last one. With what it includes
+-- a page is chosen from the index alone, however large the backlog; only the page's own rows are then read.
+CREATE INDEX outbox_events_shard_txid_idx ON outbox_events (shard, txid) INCLUDE (id, order_id, sequence);
 
 CREATE TABLE outbox_cursors (
     shard      smallint PRIMARY KEY CHECK (shard BETWEEN 0 AND 7),

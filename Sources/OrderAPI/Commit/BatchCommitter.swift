@@ -10,9 +10,13 @@ struct BatchCommitter: Sendable {
     /// How long keys are remembered.
     static let keyLifetime: TimeInterval = 24 * 3_600
     /// How long one try may take, both round trips together.
-    static let tryTimeout = Duration.seconds(3)
+    static let tryTimeout = Duration.seconds(2)
     /// How long to look for what became of a transaction whose COMMIT was not answered.
-    static let verdictTimeout = Duration.seconds(3)
+    static let verdictTimeout = Duration.seconds(2)
+    /// When no further try is begun.
+    static let retryTimeout = Duration.seconds(3)
+    /// The longest that a batch can take: a last try just before ``retryTimeout``, and its verdict.
+    static let worstCase = retryTimeout + tryTimeout + verdictTimeout
     /// How often a batch is tried: a conflict makes the next try lock what it only read before.
     static let tries = 3
 
@@ -51,7 +55,8 @@ struct BatchCommitter: Sendable {
 
     /// Throws a `Problem` when trying again later may help, another error when the batch itself is at fault.
     private func commitWithRetries(_ batch: [Submission]) async throws -> [CommitAnswer] {
-        for attempt in 1...BatchCommitter.tries {
+        let start = ContinuousClock.now
+        for attempt in 1...BatchCommitter.tries where start.duration(to: .now) < BatchCommitter.retryTimeout {
             do {
                 return try await commitOnce(batch, lockAccounts: attempt > 1)
             } catch is CommitStore.Conflict {

@@ -28,8 +28,10 @@ final class CommitEngine: Service {
     static let batchLimit = 256
     /// How many commands may wait: four batches, a fraction of a second; beyond that it is kinder to say no at once.
     static let queueLimit = 4 * batchLimit
-    /// How long a command may wait for its batch to begin; it is then refused, and nothing was done.
-    static let queueTimeout = Duration.seconds(5)
+    /// How long a command may wait for its batch to begin; it is then refused, and nothing was done. With the longest
+    /// that a batch may take (`BatchCommitter.worstCase`) that stays within a request's 10 seconds.
+    static let queueTimeout = Duration.seconds(2)
+    private static let expiryInterval = Duration.milliseconds(100)
 
     private struct Waiting: Sendable {
         let submission: Submission
@@ -84,9 +86,13 @@ final class CommitEngine: Service {
     /// Commits batch after batch until shutdown; what has been accepted by then is still committed.
     func run() async throws {
         await withGracefulShutdownHandler {
-            for await _ in arrivals { await commitAllWaiting() }
-            state.withLock { $0.isStopped = true }
-            await commitAllWaiting()
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { [self] in await expireLate() }
+                for await _ in arrivals { await commitAllWaiting() }
+                state.withLock { $0.isStopped = true }
+                await commitAllWaiting()
+                group.cancelAll()
+            }
         } onGracefulShutdown: { [arrival] in
             arrival.finish()
         }
@@ -104,26 +110,30 @@ final class CommitEngine: Service {
         }
     }
 
-    /// The next batch, in order of arrival, without those that have waited too long.
+    /// The next batch, in order of arrival.
     private func take() -> [Waiting] {
-        let (batch, late) = state.withLock { state in
-            var batch: [Waiting] = []
-            var late: [Waiting] = []
-            while batch.count < CommitEngine.batchLimit, let waiting = state.queue.popFirst() {
-                if waiting.since.duration(to: .now) < CommitEngine.queueTimeout {
-                    batch.append(waiting)
-                } else {
-                    late.append(waiting)
-                }
+        state.withLock { state in
+            let count = min(state.queue.count, CommitEngine.batchLimit)
+            defer { state.queue.removeFirst(count) }
+            return Array(state.queue.prefix(count))
+        }
+    }
+
+    /// Refuses what has waited too long, also while a batch is in flight that takes its time.
+    private func expireLate() async {
+        while !Task.isCancelled {
+            let late = state.withLock { state in
+                let late = state.queue.prefix { $0.since.duration(to: .now) >= CommitEngine.queueTimeout }
+                defer { state.queue.removeFirst(late.count) }
+                return Array(late)
             }
-            return (batch, late)
+            for waiting in late {
+                metrics.count("overloaded")
+                waiting.continuation.resume(
+                    throwing: Problem.unavailable("overloaded", "the order waited too long to be begun; try again")
+                )
+            }
+            try? await Task.sleep(for: CommitEngine.expiryInterval)
         }
-        for waiting in late {
-            metrics.count("overloaded")
-            waiting.continuation.resume(
-                throwing: Problem.unavailable("overloaded", "the order waited too long to be begun; try again")
-            )
-        }
-        return batch
     }
 }

@@ -95,6 +95,8 @@ extension Response {
     static func committed(_ answer: CommitAnswer) -> Response {
         var headers: HTTPFields = [.contentType: answer.answer.contentType, .cacheControl: "no-store"]
         headers[.location] = answer.answer.location
+        // An order begins at version 1.
+        if answer.answer.location?.hasPrefix("/v1/orders/") == true { headers[.eTag] = "\"1\"" }
         if answer.isReplay { headers[.idempotencyReplayed] = "true" }
         return Response(
             status: HTTPResponse.Status(code: answer.answer.status),

@@ -52,6 +52,12 @@ struct Problems: RouterMiddleware {
 
     private static func database(_ error: PostgresError, _ logger: Logger) -> Problem {
         switch error.code {
+        case .commitOutcomeUnknown:
+            return .unavailable(
+                "outcome_unknown",
+                "the database was lost while it committed; look whether it was done before sending it again",
+                retryAfterSeconds: 5
+            )
         case .invalidParameter:
             return Problem(
                 status: 422,

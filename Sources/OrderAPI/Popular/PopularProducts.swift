@@ -25,7 +25,7 @@ actor PopularProducts {
                 from: windowFrom,
                 to: windowTo,
                 asOf: asOf,
-                stale: source == .postgres,
+                stale: source == .postgres || Date().timeIntervalSince(asOf) > PopularProducts.staleAfter,
                 source: source,
                 data: products.prefix(limit).enumerated().map { index, entry in
                     PopularAnswer.Entry(
@@ -41,6 +41,8 @@ actor PopularProducts {
         }
     }
 
+    /// When a list is too old to be taken for the current one: several runs must have failed.
+    private static let staleAfter: TimeInterval = 300
     private static let lifetime = Duration.seconds(1)
     /// Redis answers in a millisecond or is in trouble; then PostgreSQL is asked.
     private static let redisTimeout = Duration.milliseconds(250)

@@ -18,8 +18,9 @@ struct OutboxRelay: Service {
     static let pollInterval = Duration.milliseconds(50)
     /// How often shards that nobody works on are looked for, and the gauges are brought up to date.
     static let housekeepingInterval = Duration.seconds(1)
-    /// How long the broker may take for a round; what is not confirmed by then is sent again.
-    static let publishTimeout = Duration.seconds(10)
+    /// How long the broker may take for a round; what is not confirmed by then is sent again. Shorter than a shutdown
+    /// may take, so that the round under way can be finished.
+    static let publishTimeout = Duration.seconds(5)
     private static let queryTimeout = Duration.seconds(5)
 
     private let database: PostgresConfiguration
@@ -47,8 +48,8 @@ struct OutboxRelay: Service {
         await withGracefulShutdownHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await tick() }
-                group.addTask { await relayUntilFinished() }
-                await group.next()
+                // Not a child that is cancelled: what has been published is also marked so before the end.
+                await relayUntilFinished()
                 group.cancelAll()
             }
         } onGracefulShutdown: { [wakeUp] in
@@ -96,7 +97,7 @@ struct OutboxRelay: Service {
         guard session.mayPublish else { return }
         try await session.look(deadline: .now + OutboxRelay.queryTimeout)
         while true {
-            let pages = try await session.pages(deadline: .now + OutboxRelay.queryTimeout)
+            let pages = try await session.pages(timeout: OutboxRelay.queryTimeout)
             let entries = pages.flatMap(\.entries)
             guard !entries.isEmpty else { return }
             let messages = try entries.map { try AMQPMessage(event: $0.event) }
@@ -114,9 +115,11 @@ struct OutboxRelay: Service {
     }
 
     private func housekeep(_ session: inout RelaySession) async throws {
-        let deadline = ContinuousClock.now + OutboxRelay.queryTimeout
-        try await session.lockFreeShards(deadline: deadline)
-        let pending = try await OutboxStore.pending(on: session.connection, deadline: deadline)
+        try await session.lockFreeShards(deadline: .now + OutboxRelay.queryTimeout)
+        let pending = try await OutboxStore.pending(
+            on: session.connection,
+            deadline: .now + OutboxRelay.queryTimeout
+        )
         metrics.pending.set(Double(pending.count))
         metrics.oldestPendingAge.set(pending.oldest.map { max(0, Date().timeIntervalSince($0)) } ?? 0)
     }

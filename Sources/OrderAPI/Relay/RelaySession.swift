@@ -60,10 +60,12 @@ struct RelaySession {
     }
 
     /// The next page of every shard that has one.
-    mutating func pages(deadline: ContinuousClock.Instant) async throws -> [Page] {
+    ///
+    /// - Parameter timeout: how long each shard's query may take.
+    mutating func pages(timeout: Duration) async throws -> [Page] {
         var pages: [Page] = []
         for (shard, cursor) in cursors.sorted(by: { $0.key < $1.key }) where !cursor.isAtRest {
-            let entries = try await OutboxStore.page(cursor, on: connection, deadline: deadline)
+            let entries = try await OutboxStore.page(cursor, on: connection, deadline: .now + timeout)
             if entries.isEmpty {
                 // Not saved: an older base finds nothing more than this one, and an idle relay writes nothing.
                 cursors[shard]?.finish()
