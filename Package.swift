@@ -81,7 +81,7 @@ let package = Package(
         .executableTarget(
             name: "Aggregator",
             dependencies: [
-                "OrderDomain", "OrderStore", "RankingBoard", "ServiceRuntime", "Postgres", "Redis",
+                "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "ServiceRuntime", "Postgres", "Redis",
                 .argumentParser, .logging,
             ]
         ),

@@ -59,7 +59,7 @@ struct Run: AsyncParsableCommand {
         let result: (run: AggregationRun, lists: [Ranking: [RankedProduct]])
         do {
             result = try await RankingStore.run(
-                at: at ?? wholeMilliseconds(.now),
+                at: at ?? Date().wholeMilliseconds,
                 trigger: trigger,
                 on: connection,
                 deadline: deadline
@@ -112,10 +112,5 @@ private func parseTime(_ text: String) throws -> Date {
     guard let date = (try? withFraction.parse(text)) ?? (try? whole.parse(text)) else {
         throw ValidationError("'\(text)' is no time in RFC 3339; write it as in 2026-01-31T09:05:00Z")
     }
-    return wholeMilliseconds(date)
-}
-
-/// The time as it is kept and shown, so that both are the same.
-private func wholeMilliseconds(_ date: Date) -> Date {
-    Date(timeIntervalSince1970: (date.timeIntervalSince1970 * 1_000).rounded() / 1_000)
+    return date.wholeMilliseconds
 }

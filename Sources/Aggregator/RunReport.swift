@@ -1,5 +1,6 @@
 import Foundation
 import OrderDomain
+import OrderMessages
 
 /// What `aggregator run` says.
 struct RunReport {
@@ -31,7 +32,7 @@ struct RunReport {
     func print(as format: Aggregator.Format) throws {
         switch format {
         case .text: Swift.print(text)
-        case .json: Swift.print(try jsonText(JSON(self)))
+        case .json: Swift.print(try encoded(JSON(self)))
         }
     }
 
@@ -47,8 +48,8 @@ struct RunReport {
             trigger           \(trigger.rawValue)
             rows read         \(run.rowsRead)
             products touched  \(run.productsTouched)
-            window from       \(timeText(run.windowFrom))
-            window to         \(timeText(run.windowTo))
+            window from       \(run.windowFrom.rfc3339)
+            window to         \(run.windowTo.rfc3339)
             duration          \(milliseconds) ms
             published         \(published)
             """
@@ -70,24 +71,11 @@ struct RunReport {
             trigger = report.trigger.rawValue
             rowsRead = report.run.rowsRead
             productsTouched = report.run.productsTouched
-            windowFrom = timeText(report.run.windowFrom)
-            windowTo = timeText(report.run.windowTo)
+            windowFrom = report.run.windowFrom.rfc3339
+            windowTo = report.run.windowTo.rfc3339
             durationMs = report.milliseconds
             published = report.publication == .published
             problem = report.problem
         }
     }
-}
-
-/// RFC 3339, UTC, milliseconds.
-func timeText(_ date: Date) -> String {
-    // The style cuts what is below a millisecond, and a Date may lie a little below its whole milliseconds.
-    date.addingTimeInterval(0.000_5).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
-}
-
-/// One line of JSON, its members in the order of the alphabet.
-func jsonText(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import OrderDomain
+import OrderMessages
 import OrderStore
 import Postgres
 import ServiceRuntime
@@ -29,7 +30,7 @@ struct Runs: AsyncParsableCommand {
             await connection.close()
             switch format {
             case .text: printTable(runs)
-            case .json: print(try jsonText(runs.map(JSON.init)))
+            case .json: print(try encoded(runs.map(JSON.init)))
             }
         }
     }
@@ -38,7 +39,7 @@ struct Runs: AsyncParsableCommand {
         let heads = ["RUN", "WINDOW FROM", "WINDOW TO", "ROWS READ", "PRODUCTS TOUCHED"]
         let rows = runs.map { run in
             [
-                "\(run.id)", timeText(run.windowFrom), timeText(run.windowTo), "\(run.rowsRead)",
+                "\(run.id)", run.windowFrom.rfc3339, run.windowTo.rfc3339, "\(run.rowsRead)",
                 "\(run.productsTouched)",
             ]
         }
@@ -63,9 +64,9 @@ struct Runs: AsyncParsableCommand {
 
         init(_ run: AggregationRun) {
             self.run = run.id
-            asOf = timeText(run.asOf)
-            windowFrom = timeText(run.windowFrom)
-            windowTo = timeText(run.windowTo)
+            asOf = run.asOf.rfc3339
+            windowFrom = run.windowFrom.rfc3339
+            windowTo = run.windowTo.rfc3339
             rowsRead = run.rowsRead
             productsTouched = run.productsTouched
         }

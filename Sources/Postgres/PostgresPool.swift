@@ -84,6 +84,11 @@ package final class PostgresPool: Sendable {
         return rows[0]
     }
 
+    /// Returns once the server has answered on any connection; throws what keeps it from that.
+    package func ping(deadline: ContinuousClock.Instant) async throws(PostgresError) {
+        _ = try await query(SQLStatement("ping", "SELECT 1"), deadline: deadline)
+    }
+
     /// Runs several statements in one round trip on any connection, see ``PostgresConnection/pipeline(_:deadline:)``.
     package func pipeline(
         _ steps: [PostgresStep],

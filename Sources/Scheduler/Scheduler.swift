@@ -40,7 +40,7 @@ private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws
     let registry = MetricsRegistry()
     let pool = PostgresPool(configuration: settings.database, maximumConnections: 2, logger: logger)
     let postgres = HealthCheck("postgres") {
-        _ = try await pool.query(SQLStatement("health", "SELECT 1"), deadline: .now + .seconds(1))
+        try await pool.ping(deadline: .now + .seconds(1))
     }
     let router = Router()
     router.add(middleware: HTTPMetricsMiddleware(metrics: registry))

@@ -13,10 +13,8 @@ struct BatchCommitter: Sendable {
     static let tryTimeout = Duration.seconds(2)
     /// How long to look for what became of a transaction whose COMMIT was not answered.
     static let verdictTimeout = Duration.seconds(2)
-    /// When no further try is begun.
+    /// When no further try is begun. The longest that a batch can take is this, one try, and its verdict: 7 s.
     static let retryTimeout = Duration.seconds(3)
-    /// The longest that a batch can take: a last try just before ``retryTimeout``, and its verdict.
-    static let worstCase = retryTimeout + tryTimeout + verdictTimeout
     /// How often a batch is tried: a conflict makes the next try lock what it only read before.
     static let tries = 3
 

@@ -29,7 +29,7 @@ final class CommitEngine: Service {
     /// How many commands may wait: four batches, a fraction of a second; beyond that it is kinder to say no at once.
     static let queueLimit = 4 * batchLimit
     /// How long a command may wait for its batch to begin; it is then refused, and nothing was done. With the longest
-    /// that a batch may take (`BatchCommitter.worstCase`) that stays within a request's 10 seconds.
+    /// that a batch may take (7 s, see `BatchCommitter.retryTimeout`) that stays within a request's 10 seconds.
     static let queueTimeout = Duration.seconds(2)
     private static let expiryInterval = Duration.milliseconds(100)
 

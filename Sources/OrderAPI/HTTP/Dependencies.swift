@@ -6,10 +6,7 @@ import ServiceRuntime
 extension HealthCheck {
     static func postgres(_ pool: PostgresPool) -> HealthCheck {
         HealthCheck("postgres") {
-            _ = try await pool.query(
-                SQLStatement("health", "SELECT 1"),
-                deadline: .now + .seconds(1)
-            )
+            try await pool.ping(deadline: .now + .seconds(1))
         }
     }
 
