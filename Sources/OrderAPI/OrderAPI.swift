@@ -34,7 +34,12 @@ struct OrderAPI: AsyncParsableCommand {
 private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
     let metrics = MetricsRegistry()
     let reads = PostgresPool(configuration: settings.database, maximumConnections: 4, logger: logger)
-    let commits = PostgresPool(configuration: settings.database, maximumConnections: 2, logger: logger)
+    // One more than lanes: what became of a lost COMMIT is asked on another connection.
+    let commits = PostgresPool(
+        configuration: settings.database,
+        maximumConnections: settings.commitLanes + 1,
+        logger: logger
+    )
     let redis = RedisClient(configuration: settings.redis, logger: logger)
     let publisher = AMQPPublisher(configuration: settings.broker, topology: .orderEvents, logger: logger)
 
@@ -45,15 +50,17 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
         logger: logger
     )
     let commitMetrics = CommitMetrics(metrics)
+    let gate = SoldOutGate()
     let engine = CommitEngine(
-        committer: BatchCommitter(pool: commits, metrics: commitMetrics, logger: logger),
+        lanes: settings.commitLanes,
+        committer: BatchCommitter(pool: commits, gate: gate, metrics: commitMetrics, logger: logger),
         metrics: commitMetrics,
         onCommit: relay.wake
     )
     let router = makeRouter(
         API(
             users: UserRoutes(pool: reads, engine: engine),
-            products: ProductRoutes(pool: reads),
+            products: ProductRoutes(pool: reads, gate: gate),
             orders: OrderRoutes(pool: reads, engine: engine),
             popular: PopularRoutes(PopularProducts(redis: redis, pool: reads, logger: logger)),
             operations: OperationsRoutes(

@@ -12,6 +12,7 @@ struct OrderAPISettings {
           REDIS_URL     redis://:password@host:port/number; required
           LISTEN_HOST   address to listen on; default 127.0.0.1
           API_PORT      port to listen on; default 8080
+          COMMIT_LANES  batches of orders in flight at once, 1 to 16; default 1
           LOG_LEVEL     trace, debug, info, notice, warning, error or critical; default info
         """
 
@@ -20,6 +21,7 @@ struct OrderAPISettings {
     let redis: RedisConfiguration
     let host: String
     let port: Int
+    let commitLanes: Int
 
     init(_ settings: Settings) throws {
         database = try PostgresConfiguration(
@@ -30,5 +32,6 @@ struct OrderAPISettings {
         redis = try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis"]))
         host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
         port = try settings.port("API_PORT", default: 8080)
+        commitLanes = try settings.integer("COMMIT_LANES", default: 1, in: 1...16)
     }
 }

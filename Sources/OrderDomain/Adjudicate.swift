@@ -6,13 +6,15 @@ package struct Snapshot: Sendable {
         package let price: Money
         package let status: Product.Status
         package let stock: Int64
+        package let version: Int64
 
         /// Makes a shelf.
-        package init(name: String, price: Money, status: Product.Status, stock: Int64) {
+        package init(name: String, price: Money, status: Product.Status, stock: Int64, version: Int64) {
             self.name = name
             self.price = price
             self.status = status
             self.stock = stock
+            self.version = version
         }
     }
 
@@ -30,6 +32,7 @@ package struct Snapshot: Sendable {
 
     package let shelves: [ProductID: Shelf]
     package let accounts: [UserID: Account]
+    package let orders: [OrderID: Order]
     /// The keys that have an answer, with what they were first said with.
     package let remembered: [IdempotencyKey: [UInt8]]
 
@@ -37,10 +40,12 @@ package struct Snapshot: Sendable {
     package init(
         shelves: [ProductID: Shelf],
         accounts: [UserID: Account],
+        orders: [OrderID: Order],
         remembered: [IdempotencyKey: [UInt8]]
     ) {
         self.shelves = shelves
         self.accounts = accounts
+        self.orders = orders
         self.remembered = remembered
     }
 }
@@ -59,11 +64,23 @@ package struct Adjudication: Hashable, Sendable {
     package struct StockChange: Hashable, Sendable {
         package let productID: ProductID
         package let stock: Int64
+        /// The product's version after the batch.
+        package let version: Int64
+    }
+
+    /// A change of an order that existed before the batch.
+    package struct OrderChange: Hashable, Sendable {
+        /// As it is after this change.
+        package let order: Order
+        package let from: OrderStatus
+        package let reason: String?
     }
 
     package var outcomes: [Outcome] = []
     /// The orders that were accepted, in the order of their commands.
     package var orders: [Order] = []
+    /// The changes of orders that existed before, in the order of their commands.
+    package var changes: [OrderChange] = []
     /// The new rows of the balance history, in the order of their commands.
     package var entries: [BalanceEntry] = []
     /// One a user, by id.
@@ -93,6 +110,7 @@ private struct Bench {
     private let snapshot: Snapshot
     private var stock: [ProductID: Int64] = [:]
     private var accounts: [UserID: Snapshot.Account] = [:]
+    private var orders: [OrderID: Order] = [:]
     private var claimed: [IdempotencyKey: (index: Int, fingerprint: [UInt8])] = [:]
     private var result = Adjudication()
 
@@ -112,14 +130,19 @@ private struct Bench {
         switch command {
         case .placeOrder(let order): outcome = place(order)
         case .chargeBalance(let charge): outcome = self.charge(charge)
+        case .changeOrder(let change): outcome = self.change(change)
         }
         result.outcomes.append(outcome)
     }
 
     func adjudication() -> Adjudication {
         var result = result
-        result.stocks = stock.map { Adjudication.StockChange(productID: $0.key, stock: $0.value) }
-            .sorted { $0.productID < $1.productID }
+        result.stocks = stock.compactMap { id, stock in
+            snapshot.shelves[id].map {
+                Adjudication.StockChange(productID: id, stock: stock, version: $0.version + 1)
+            }
+        }
+        .sorted { $0.productID < $1.productID }
         result.balances = accounts.compactMap { id, account in
             snapshot.accounts[id].map {
                 Adjudication.BalanceChange(
@@ -203,6 +226,52 @@ private struct Bench {
         )
         append(entry)
         return .charged(entry)
+    }
+
+    private mutating func change(_ wish: ChangeOrder) -> Outcome {
+        guard let order = orders[wish.orderID] ?? snapshot.orders[wish.orderID] else {
+            return .refused(.orderNotFound(wish.orderID))
+        }
+        if let expected = wish.expectedVersions, !expected.contains(Int64(order.version)) {
+            return .refused(.versionMismatch(current: Int64(order.version)))
+        }
+        switch wish.change {
+        case .cancel:
+            if order.status == .cancelled { return .changed(order) }
+            guard order.status.canBecome(.cancelled) else { return .refused(.orderNotCancellable(order.status)) }
+            return move(order, to: .cancelled, wish)
+        case .become(let next):
+            guard order.status.canBecome(next) else {
+                return .refused(.invalidTransition(from: order.status, to: next))
+            }
+            return move(order, to: next, wish)
+        }
+    }
+
+    private mutating func move(_ order: Order, to next: OrderStatus, _ wish: ChangeOrder) -> Outcome {
+        if next == .cancelled {
+            guard let account = account(of: order.userID) else { return .refused(.userNotFound(order.userID)) }
+            guard let balance = account.balance.adding(order.total) else { return .refused(.amountTooLarge) }
+            append(
+                BalanceEntry(
+                    id: wish.entryID,
+                    userID: order.userID,
+                    version: account.version + 1,
+                    kind: .refund,
+                    amount: order.total,
+                    balanceAfter: balance,
+                    orderID: order.id,
+                    createdAt: wish.at
+                )
+            )
+            for item in order.items {
+                stock[item.productID] = available(item.productID) + Int64(item.quantity.pieces)
+            }
+        }
+        let moved = order.becoming(next, at: wish.at)
+        orders[order.id] = moved
+        result.changes.append(Adjudication.OrderChange(order: moved, from: order.status, reason: wish.reason))
+        return .changed(moved)
     }
 
     private mutating func append(_ entry: BalanceEntry) {

@@ -2,11 +2,12 @@ package import FoundationEssentials
 
 /// What a client calls a request, so that saying it twice does it once.
 package struct IdempotencyKey: Hashable, Sendable {
-    package let userID: UserID
+    /// Whose key it is; nil where the request is no user's, as in the catalogue.
+    package let userID: UserID?
     package let key: String
 
     /// Makes a key; keys of different users are different keys.
-    package init(userID: UserID, key: String) {
+    package init(userID: UserID?, key: String) {
         self.userID = userID
         self.key = key
     }
@@ -83,16 +84,64 @@ package struct ChargeBalance: Hashable, Sendable {
     }
 }
 
-/// Whatever changes a balance goes through one engine, so that orders and charges of one user cannot fight.
+/// A change of the state of an order that exists. What never changes of the order was read before the batch, so that
+/// all that it touches can be locked at once; its state is read under the lock.
+package struct ChangeOrder: Hashable, Sendable {
+    /// What is wanted of the order.
+    package enum Change: Hashable, Sendable {
+        /// Money back, stock back; an order that is cancelled already stays as it is.
+        case cancel
+        case become(OrderStatus)
+    }
+
+    package let orderID: OrderID
+    /// Whose order it is.
+    package let userID: UserID
+    /// What is in it.
+    package let productIDs: [ProductID]
+    package let change: Change
+    package let reason: String?
+    /// The versions in which the order may be changed (`If-Match`); nil when any will do.
+    package let expectedVersions: Set<Int64>?
+    /// The id of the balance history's row if there is a refund.
+    package let entryID: UUID
+    package let claim: IdempotencyClaim?
+    package let at: Date
+
+    /// Makes the wish.
+    package init(
+        of order: Order,
+        change: Change,
+        reason: String?,
+        expectedVersions: Set<Int64>?,
+        entryID: UUID,
+        claim: IdempotencyClaim?,
+        at: Date
+    ) {
+        orderID = order.id
+        userID = order.userID
+        productIDs = order.items.map(\.productID)
+        self.change = change
+        self.reason = reason
+        self.expectedVersions = expectedVersions
+        self.entryID = entryID
+        self.claim = claim
+        self.at = at
+    }
+}
+
+/// Whatever changes a balance goes through one engine, so that orders, charges and refunds of one user cannot fight.
 package enum Command: Hashable, Sendable {
     case placeOrder(PlaceOrder)
     case chargeBalance(ChargeBalance)
+    case changeOrder(ChangeOrder)
 
     /// Whose balance it changes.
     package var userID: UserID {
         switch self {
         case .placeOrder(let order): order.userID
         case .chargeBalance(let charge): charge.userID
+        case .changeOrder(let change): change.userID
         }
     }
 
@@ -101,15 +150,22 @@ package enum Command: Hashable, Sendable {
         switch self {
         case .placeOrder(let order): order.claim
         case .chargeBalance(let charge): charge.claim
+        case .changeOrder(let change): change.claim
         }
     }
 
-    /// The products that it wants.
+    /// The products whose stock it may change.
     package var productIDs: [ProductID] {
         switch self {
         case .placeOrder(let order): order.lines.map(\.productID)
         case .chargeBalance: []
+        case .changeOrder(let change): change.productIDs
         }
+    }
+
+    /// The order that it changes, if it is one that exists.
+    package var changedOrderID: OrderID? {
+        if case .changeOrder(let change) = self { change.orderID } else { nil }
     }
 }
 
@@ -134,6 +190,11 @@ package enum Refusal: Hashable, Sendable {
     case productsUnavailable([ProductID])
     case insufficientStock([Shortage])
     case insufficientBalance(balance: Money, required: Money)
+    case orderNotFound(OrderID)
+    case orderNotCancellable(OrderStatus)
+    case invalidTransition(from: OrderStatus, to: OrderStatus)
+    /// The resource is in another version than the client expects.
+    case versionMismatch(current: Int64)
     /// The order's total or the new balance would not fit.
     case amountTooLarge
     /// The key was used with another request.
@@ -144,6 +205,8 @@ package enum Refusal: Hashable, Sendable {
 package enum Outcome: Hashable, Sendable {
     case ordered(Order)
     case charged(BalanceEntry)
+    /// The order is now in this state; it was in it before when a cancelled order is cancelled again.
+    case changed(Order)
     case refused(Refusal)
     /// The key has an answer of an earlier batch: give that again.
     case replayed(IdempotencyKey)

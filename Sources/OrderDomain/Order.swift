@@ -2,6 +2,10 @@ package import FoundationEssentials
 
 /// What a client may ask for in one order.
 package enum OrderLimits {
+    /// How long the reason of a change may be, in characters.
+    package static let reason = 1...500
+    /// How much one adjustment may change a stock.
+    package static let stockDelta: ClosedRange<Int64> = -1_000_000_000...1_000_000_000
     /// How many lines a basket has.
     package static let lines = 1...50
     /// How many pieces one line asks for; lines of one product are summed first.
@@ -79,6 +83,28 @@ package struct Payment: Hashable, Sendable {
     }
 }
 
+/// One change of an order's state.
+package struct OrderTransition: Hashable, Sendable {
+    package let orderID: OrderID
+    /// The order's version after it, from 1.
+    package let version: Int
+    /// The state before; nil when it is the placing of the order.
+    package let from: OrderStatus?
+    package let to: OrderStatus
+    package let reason: String?
+    package let at: Date
+
+    /// Makes a transition.
+    package init(orderID: OrderID, version: Int, from: OrderStatus?, to: OrderStatus, reason: String?, at: Date) {
+        self.orderID = orderID
+        self.version = version
+        self.from = from
+        self.to = to
+        self.reason = reason
+        self.at = at
+    }
+}
+
 /// An order as a whole.
 package struct Order: Hashable, Sendable {
     package let id: OrderID
@@ -113,5 +139,24 @@ package struct Order: Hashable, Sendable {
         self.version = version
         self.createdAt = createdAt
         self.updatedAt = updatedAt
+    }
+}
+
+extension Order {
+    /// This order in another state, one version on; a cancelled one has its money back.
+    package func becoming(_ next: OrderStatus, at now: Date) -> Order {
+        Order(
+            id: id,
+            userID: userID,
+            status: next,
+            items: items,
+            total: total,
+            payment: next == .cancelled
+                ? Payment(status: .refunded, amount: payment.amount, paidAt: payment.paidAt) : payment,
+            version: version + 1,
+            createdAt: createdAt,
+            // A clock that went back must not make an order older than itself.
+            updatedAt: max(now, updatedAt)
+        )
     }
 }

@@ -1,5 +1,47 @@
 package import FoundationEssentials
 
+/// What is to be said of a product from now on; nil leaves as it is.
+package struct ProductChanges: Hashable, Sendable {
+    package var name: String?
+    package var price: Money?
+    package var status: Product.Status?
+    /// `.some(nil)` takes it away.
+    package var description: String??
+    /// `.some(nil)` takes it away.
+    package var category: String??
+
+    /// Changes nothing.
+    package init() {}
+}
+
+/// A change of a stock that no order made.
+package struct StockAdjustment: Hashable, Sendable {
+    package let id: UUID
+    package let productID: ProductID
+    /// Signed: negative takes away.
+    package let delta: Int64
+    package let reason: String
+    package let stockAfter: Int64
+    package let createdAt: Date
+
+    /// Makes an adjustment.
+    package init(
+        id: UUID,
+        productID: ProductID,
+        delta: Int64,
+        reason: String,
+        stockAfter: Int64,
+        createdAt: Date
+    ) {
+        self.id = id
+        self.productID = productID
+        self.delta = delta
+        self.reason = reason
+        self.stockAfter = stockAfter
+        self.createdAt = createdAt
+    }
+}
+
 /// Something that is sold.
 package struct Product: Hashable, Sendable {
     /// Whether it can be ordered.

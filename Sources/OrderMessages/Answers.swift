@@ -89,6 +89,66 @@ package struct ProductAnswer: Encodable, Sendable {
     }
 }
 
+/// `POST /v1/products/{id}/stock-adjustments`
+package struct StockAdjustmentAnswer: Encodable, Sendable {
+    let id: String
+    let productId: Int64
+    let delta: Int64
+    let reason: String
+    let stockAfter: Int64
+    let createdAt: String
+
+    /// Writes an adjustment.
+    package init(_ adjustment: StockAdjustment) {
+        id = adjustment.id.uuidString.lowercased()
+        productId = adjustment.productID.rawValue
+        delta = adjustment.delta
+        reason = adjustment.reason
+        stockAfter = adjustment.stockAfter
+        createdAt = adjustment.createdAt.rfc3339
+    }
+}
+
+/// `GET /v1/orders/{id}/history`: from the placing on, in order.
+package struct OrderHistoryAnswer: Encodable, Sendable {
+    struct Entry: Encodable, Sendable {
+        private enum CodingKeys: String, CodingKey {
+            case version, from, to, reason, changedAt
+        }
+
+        let version: Int
+        let from: String?
+        let to: String
+        let reason: String?
+        let changedAt: String
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(version, forKey: .version)
+            // Null where there is none: the first entry has no state before it.
+            try container.encode(from, forKey: .from)
+            try container.encode(to, forKey: .to)
+            try container.encode(reason, forKey: .reason)
+            try container.encode(changedAt, forKey: .changedAt)
+        }
+    }
+
+    let data: [Entry]
+
+    /// Writes a history.
+    package init(_ history: [OrderTransition]) {
+        data = history.map {
+            Entry(
+                version: $0.version,
+                from: $0.from?.rawValue,
+                to: $0.to.rawValue,
+                reason: $0.reason,
+                changedAt: $0.at.rfc3339
+            )
+        }
+    }
+}
+
 /// An order as the API gives it, and as its events carry it.
 package struct OrderAnswer: Encodable, Sendable {
     struct Item: Encodable, Sendable {

@@ -88,6 +88,21 @@ package struct FieldReader {
         return checked(text, name, length, "must be a text of \(length.lowerBound) to \(length.upperBound) characters")
     }
 
+    /// One of the texts that a type knows; nil with an error noted.
+    package mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(_ name: String) -> Choice? {
+        let choices = "must be one of \(Choice.allCases.map(\.rawValue).joined(separator: ", "))"
+        switch value(name) {
+        case .string(let text): return Choice(rawValue: text) ?? note(name, "invalid", choices)
+        case .null: return note(name, "required", choices)
+        default: return note(name, "wrong_type", choices)
+        }
+    }
+
+    /// Whether the object has a field of this name, null included.
+    package func isPresent(_ name: String) -> Bool {
+        fields[name] != nil
+    }
+
     /// A list of so many elements, each read by `element`; nil with an error noted.
     package mutating func list<T>(
         _ name: String,

@@ -121,6 +121,31 @@ extension Problem {
             )
             self.balance = balance.minorUnits
             self.required = required.minorUnits
+        case .orderNotFound(let id):
+            self = .notFound("order", id.text)
+        case .orderNotCancellable(let status):
+            self.init(
+                status: 409,
+                code: "order_not_cancellable",
+                title: "The order cannot be cancelled any more",
+                detail: "it is \(status.rawValue); only an order that is PAID or PREPARING can be cancelled"
+            )
+        case .invalidTransition(let from, let to):
+            let next = OrderStatus.allCases.filter(from.canBecome).map(\.rawValue)
+            self.init(
+                status: 409,
+                code: "invalid_transition",
+                title: "The order cannot go to that state",
+                detail: "from \(from.rawValue) it can go to "
+                    + (next.isEmpty ? "no other state" : next.joined(separator: " or ")) + ", not to \(to.rawValue)"
+            )
+        case .versionMismatch(let current):
+            self.init(
+                status: 412,
+                code: "precondition_failed",
+                title: "It is in another version",
+                detail: "the current ETag is \"\(current)\"; read it again before you change it"
+            )
         case .amountTooLarge:
             self.init(
                 status: 422,

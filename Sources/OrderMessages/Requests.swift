@@ -106,6 +106,101 @@ package struct CreateProductRequest: Hashable, Sendable {
     }
 }
 
+/// `PATCH /v1/products/{id}`
+package struct UpdateProductRequest: Hashable, Sendable {
+    package let changes: ProductChanges
+
+    /// Reads the body; throws ``MalformedBody`` or ``ValidationFailure``.
+    package init(parsing body: Data) throws {
+        self = try read(body) { fields in
+            var changes = ProductChanges()
+            if fields.isPresent("name") { changes.name = fields.text("name", length: 1...200) }
+            if fields.isPresent("price") {
+                changes.price = fields.integer("price", in: OrderLimits.price).map { Money(minorUnits: $0) }
+            }
+            if fields.isPresent("status") { changes.status = fields.choice("status") }
+            if fields.isPresent("description") {
+                changes.description = .some(fields.optionalText("description", length: 0...5_000))
+            }
+            if fields.isPresent("category") {
+                changes.category = .some(fields.optionalText("category", length: 1...100))
+            }
+            guard changes != ProductChanges() || !fields.errors.isEmpty else {
+                return fields.note("body", "required", "must name at least one field to change")
+            }
+            return UpdateProductRequest(changes: changes)
+        }
+    }
+
+    private init(changes: ProductChanges) {
+        self.changes = changes
+    }
+}
+
+/// `POST /v1/products/{id}/stock-adjustments`
+package struct AdjustStockRequest: Hashable, Sendable {
+    package let delta: Int64
+    package let reason: String
+
+    /// Reads the body; throws ``MalformedBody`` or ``ValidationFailure``.
+    package init(parsing body: Data) throws {
+        self = try read(body) { fields in
+            let delta = fields.integer("delta", in: OrderLimits.stockDelta).flatMap { delta -> Int64? in
+                guard delta == 0 else { return delta }
+                return fields.note("delta", "out_of_range", "must not be 0")
+            }
+            let reason = fields.text("reason", length: OrderLimits.reason)
+            guard let delta, let reason else { return nil }
+            return AdjustStockRequest(delta: delta, reason: reason)
+        }
+    }
+
+    private init(delta: Int64, reason: String) {
+        self.delta = delta
+        self.reason = reason
+    }
+}
+
+/// `POST /v1/orders/{id}/cancel`
+package struct CancelOrderRequest: Hashable, Sendable {
+    package let reason: String?
+
+    /// Reads the body, which may be empty; throws ``MalformedBody`` or ``ValidationFailure``.
+    package init(parsing body: Data) throws {
+        guard !body.isEmpty else {
+            reason = nil
+            return
+        }
+        self = try read(body) { fields in
+            CancelOrderRequest(reason: fields.optionalText("reason", length: OrderLimits.reason))
+        }
+    }
+
+    private init(reason: String?) {
+        self.reason = reason
+    }
+}
+
+/// `POST /v1/orders/{id}/transitions`
+package struct TransitionRequest: Hashable, Sendable {
+    package let to: OrderStatus
+    package let reason: String?
+
+    /// Reads the body; throws ``MalformedBody`` or ``ValidationFailure``.
+    package init(parsing body: Data) throws {
+        self = try read(body) { fields in
+            let to: OrderStatus? = fields.choice("to")
+            let reason = fields.optionalText("reason", length: OrderLimits.reason)
+            return to.map { TransitionRequest(to: $0, reason: reason) }
+        }
+    }
+
+    private init(to: OrderStatus, reason: String?) {
+        self.to = to
+        self.reason = reason
+    }
+}
+
 /// `POST /v1/orders`
 package struct PlaceOrderRequest: Hashable, Sendable {
     package let userID: UserID

@@ -71,27 +71,84 @@ enum BatchRows {
         let lines = orders.flatMap { order in
             order.items.enumerated().map { (order: order, line: $0.offset + 1, item: $0.element) }
         }
-        let ids = PostgresValue.uuidArray(lines.map(\.order.id.uuid))
-        let products = PostgresValue.int64Array(lines.map(\.item.productID.rawValue))
-        let quantities = PostgresValue.int32Array(lines.map { Int32(clamping: $0.item.quantity.pieces) })
-        let amounts = PostgresValue.int64Array(lines.map(\.item.amount.minorUnits))
         let items = PostgresStep(
             CommitStore.Statements.insertItems,
             [
-                ids,
+                .uuidArray(lines.map(\.order.id.uuid)),
                 .int16Array(lines.map { Int16(clamping: $0.line) }),
-                products,
+                .int64Array(lines.map(\.item.productID.rawValue)),
                 .textArray(lines.map(\.item.name)),
-                quantities,
+                .int32Array(lines.map { Int32(clamping: $0.item.quantity.pieces) }),
                 .int64Array(lines.map(\.item.unitPrice.minorUnits)),
-                amounts,
+                .int64Array(lines.map(\.item.amount.minorUnits)),
             ]
         )
-        let sales = PostgresStep(
-            CommitStore.Statements.insertSales,
-            [ids, products, quantities, amounts, .timestampArray(lines.map(\.order.createdAt))]
+        return [items, ledger(CommitStore.Statements.insertSales, orders)]
+    }
+
+    static func changes(_ changes: [Adjudication.OrderChange]) -> [PostgresStep] {
+        guard !changes.isEmpty else { return [] }
+        // Of an order that changed twice the last state counts; versions rise.
+        let last = Dictionary(changes.map { ($0.order.id, $0.order) }, uniquingKeysWith: { $1 })
+        let orders = last.values.sorted { $0.id.uuid < $1.id.uuid }
+        let cancelled = orders.filter { $0.status == .cancelled }
+        var steps = [
+            PostgresStep(
+                CommitStore.Statements.updateOrders,
+                [
+                    .uuidArray(orders.map(\.id.uuid)),
+                    .textArray(orders.map(\.status.rawValue)),
+                    .int32Array(orders.map { Int32(clamping: $0.version) }),
+                    .timestampArray(orders.map(\.updatedAt)),
+                ]
+            ),
+            PostgresStep(
+                CommitStore.Statements.insertTransitions,
+                [
+                    .uuidArray(changes.map(\.order.id.uuid)),
+                    .int32Array(changes.map { Int32(clamping: $0.order.version) }),
+                    .textArray(changes.map(\.from.rawValue)),
+                    .textArray(changes.map(\.order.status.rawValue)),
+                    .textArray(changes.map(\.reason)),
+                    .timestampArray(changes.map(\.order.updatedAt)),
+                ]
+            ),
+        ]
+        if !cancelled.isEmpty {
+            steps.append(
+                PostgresStep(
+                    CommitStore.Statements.refundPayments,
+                    [.uuidArray(cancelled.map(\.id.uuid)), .timestampArray(cancelled.map(\.updatedAt))]
+                )
+            )
+            steps.append(ledger(CommitStore.Statements.insertReturns, cancelled))
+        }
+        return steps
+    }
+
+    private static func ledger(_ statement: SQLStatement, _ orders: [Order]) -> PostgresStep {
+        let lines = orders.flatMap { order in order.items.map { (order: order, item: $0) } }
+        return PostgresStep(
+            statement,
+            [
+                .uuidArray(lines.map(\.order.id.uuid)),
+                .int64Array(lines.map(\.item.productID.rawValue)),
+                .int32Array(lines.map { Int32(clamping: $0.item.quantity.pieces) }),
+                .int64Array(lines.map(\.item.amount.minorUnits)),
+                .timestampArray(lines.map(\.order.createdAt)),
+            ]
         )
-        return [items, sales]
+    }
+
+    static func keys(_ claims: [IdempotencyClaim], since: Date) -> PostgresStep {
+        PostgresStep(
+            CommitStore.Statements.readKeys,
+            [
+                .int64Array(claims.map { $0.key.userID?.rawValue ?? 0 }),
+                .textArray(claims.map(\.key.key)),
+                .timestamp(since),
+            ]
+        )
     }
 
     static func entries(_ entries: [BalanceEntry]) -> [PostgresStep] {
@@ -142,12 +199,13 @@ enum BatchRows {
             PostgresStep(
                 CommitStore.Statements.upsertAnswers,
                 [
-                    .int64Array(answers.map(\.claim.key.userID.rawValue)),
+                    .int64Array(answers.map { $0.claim.key.userID?.rawValue ?? 0 }),
                     .textArray(answers.map(\.claim.key.key)),
                     .bytesArray(answers.map(\.claim.fingerprint)),
                     .int16Array(answers.map { Int16(clamping: $0.answer.status) }),
                     .textArray(answers.map(\.answer.location)),
                     .textArray(answers.map(\.answer.contentType)),
+                    .textArray(answers.map(\.answer.etag)),
                     .textArray(answers.map(\.answer.body)),
                     .timestamp(now),
                     .timestamp(keysSince),

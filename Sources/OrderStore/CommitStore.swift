@@ -7,13 +7,16 @@ package struct RememberedAnswer: Hashable, Sendable {
     package let status: Int
     package let location: String?
     package let contentType: String
+    /// The value of `ETag`, with its quotes.
+    package let etag: String?
     package let body: String
 
     /// Makes an answer.
-    package init(status: Int, location: String?, contentType: String, body: String) {
+    package init(status: Int, location: String?, contentType: String, etag: String? = nil, body: String) {
         self.status = status
         self.location = location
         self.contentType = contentType
+        self.etag = etag
         self.body = body
     }
 }
@@ -87,24 +90,30 @@ package enum CommitStore {
         let claims = batch.compactMap(\.claim)
         let products = Set(batch.flatMap(\.productIDs)).map(\.rawValue).sorted()
         let users = Set(batch.map(\.userID)).map(\.rawValue).sorted()
-        let results = try await connection.pipeline(
-            [
-                PostgresStep(.begin),
-                PostgresStep(Statements.lockProducts, [.int64Array(products)]),
-                PostgresStep(lockAccounts ? Statements.lockAccounts : Statements.readAccounts, [.int64Array(users)]),
-                PostgresStep(
-                    Statements.readKeys,
-                    [
-                        .int64Array(claims.map(\.key.userID.rawValue)),
-                        .textArray(claims.map(\.key.key)),
-                        .timestamp(keysSince),
-                    ]
-                ),
-                PostgresStep(.currentTransaction),
-            ],
-            deadline: deadline
+        let orders = Set(batch.compactMap(\.changedOrderID)).map(\.uuid)
+        var steps = [
+            PostgresStep(.begin),
+            PostgresStep(.currentTransaction),
+            PostgresStep(Statements.lockProducts, [.int64Array(products)]),
+            PostgresStep(lockAccounts ? Statements.lockAccounts : Statements.readAccounts, [.int64Array(users)]),
+            BatchRows.keys(claims, since: keysSince),
+        ]
+        if !orders.isEmpty {
+            // A statement of its own behind the lock: it sees what whoever held the lock has committed.
+            steps += [
+                PostgresStep(Statements.lockOrders, [.uuidArray(orders)]),
+                PostgresStep(OrderReader.Statements.selectOrders(.byID), [.uuidArray(orders)]),
+                PostgresStep(OrderReader.Statements.selectItems, [.uuidArray(orders)]),
+            ]
+        }
+        let results = try await connection.pipeline(steps, deadline: deadline)
+        return try OpenBatch(
+            transaction: results[1],
+            products: results[2],
+            accounts: results[3],
+            keys: results[4],
+            orders: orders.isEmpty ? [] : try OrderReader.orders(heads: results[6], items: results[7])
         )
-        return try OpenBatch(products: results[1], accounts: results[2], keys: results[3], transaction: results[4])
     }
 
     /// The second round trip; when it returns, all of it is durable.
@@ -129,6 +138,7 @@ package enum CommitStore {
         var steps = BatchRows.balances(adjudication)
         steps += BatchRows.stocks(adjudication, at: now)
         steps += BatchRows.orders(adjudication.orders)
+        steps += BatchRows.changes(adjudication.changes)
         steps += BatchRows.entries(adjudication.entries)
         steps += BatchRows.events(events)
         steps += BatchRows.answers(answers, at: now, keysSince: keysSince)
@@ -145,10 +155,11 @@ package enum CommitStore {
 
 extension CommitStore.OpenBatch {
     fileprivate init(
+        transaction: PostgresRows,
         products: PostgresRows,
         accounts: PostgresRows,
         keys: PostgresRows,
-        transaction: PostgresRows
+        orders: [Order]
     ) throws {
         var shelves: [ProductID: Snapshot.Shelf] = [:]
         for row in products {
@@ -156,7 +167,8 @@ extension CommitStore.OpenBatch {
                 name: try row.get("name"),
                 price: try row.money("price"),
                 status: try row.choice("status"),
-                stock: try row.get("stock")
+                stock: try row.get("stock"),
+                version: try row.get("version")
             )
         }
         var balances: [UserID: Snapshot.Account] = [:]
@@ -169,26 +181,39 @@ extension CommitStore.OpenBatch {
         var remembered: [IdempotencyKey: [UInt8]] = [:]
         var answers: [IdempotencyKey: RememberedAnswer] = [:]
         for row in keys {
-            let key = IdempotencyKey(userID: try row.userID("user_id"), key: try row.get("key"))
+            let key = IdempotencyKey(userID: UserID(try row.get("user_id")), key: try row.get("key"))
             remembered[key] = try row.get("fingerprint")
-            answers[key] = RememberedAnswer(
-                status: Int(try row.get("status", as: Int16.self)),
-                location: try row.get("location"),
-                contentType: try row.get("content_type"),
-                body: try row.get("body")
-            )
+            answers[key] = try RememberedAnswer(row: row)
         }
-        snapshot = Snapshot(shelves: shelves, accounts: balances, remembered: remembered)
+        snapshot = Snapshot(
+            shelves: shelves,
+            accounts: balances,
+            orders: Dictionary(orders.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }),
+            remembered: remembered
+        )
         self.answers = answers
         transactionID = try transaction[transaction.startIndex].get("xid")
+    }
+}
+
+extension RememberedAnswer {
+    init(row: PostgresRow) throws {
+        self.init(
+            status: Int(try row.get("status", as: Int16.self)),
+            location: try row.get("location"),
+            contentType: try row.get("content_type"),
+            etag: try row.get("etag"),
+            body: try row.get("body")
+        )
     }
 }
 
 extension CommitStore {
     enum Statements {
         static let all = [
-            lockProducts, readAccounts, lockAccounts, readKeys, updateBalances, updateStocks,
-            insertOrders, insertItems, insertPayments, insertSales, insertEntries, insertEvents, upsertAnswers,
+            lockProducts, readAccounts, lockAccounts, lockOrders, readKeys, updateBalances, updateStocks,
+            insertOrders, insertItems, insertPayments, insertSales, updateOrders, refundPayments, insertTransitions,
+            insertReturns, insertEntries, insertEvents, upsertAnswers,
         ]
 
         /// Pessimistic locking of the stock; NO KEY, so that foreign keys to a product do not wait. Always by id, so
@@ -196,7 +221,7 @@ extension CommitStore {
         static let lockProducts = SQLStatement(
             "commit_lock_products",
             """
-            SELECT id, name, price, status, stock
+            SELECT id, name, price, status, stock, version
             FROM products
             WHERE id = ANY ($1)
             ORDER BY id
@@ -226,10 +251,21 @@ extension CommitStore {
             """
         )
 
+        static let lockOrders = SQLStatement(
+            "commit_lock_orders",
+            """
+            SELECT id
+            FROM orders
+            WHERE id = ANY ($1)
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """
+        )
+
         static let readKeys = SQLStatement(
             "commit_read_keys",
             """
-            SELECT k.user_id, k.key, k.fingerprint, k.status, k.location, k.content_type, k.body
+            SELECT k.user_id, k.key, k.fingerprint, k.status, k.location, k.content_type, k.etag, k.body
             FROM unnest($1::bigint[], $2::text[]) AS claim (user_id, key)
             JOIN idempotency_keys k ON k.user_id = claim.user_id AND k.key = claim.key
             WHERE k.created_at > $3
@@ -306,6 +342,49 @@ extension CommitStore {
             """
         )
 
+        /// One row an order, in its last state of the batch; the orders are locked.
+        static let updateOrders = SQLStatement(
+            "commit_update_orders",
+            """
+            UPDATE orders
+            SET status = change.status, version = change.version, updated_at = change.updated_at
+            FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::timestamptz[])
+                AS change (id, status, version, updated_at)
+            WHERE orders.id = change.id
+            """
+        )
+
+        static let refundPayments = SQLStatement(
+            "commit_refund_payments",
+            """
+            UPDATE payments
+            SET status = 'REFUNDED', refunded_at = refund.refunded_at
+            FROM unnest($1::uuid[], $2::timestamptz[]) AS refund (order_id, refunded_at)
+            WHERE payments.order_id = refund.order_id
+            """
+        )
+
+        static let insertTransitions = SQLStatement(
+            "commit_insert_transitions",
+            """
+            INSERT INTO order_transitions (order_id, version, from_status, to_status, reason, changed_at)
+            SELECT order_id, version, from_status, to_status, reason, changed_at
+            FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+                AS new (order_id, version, from_status, to_status, reason, changed_at)
+            """
+        )
+
+        /// What a cancellation takes back, at the time of the sale.
+        static let insertReturns = SQLStatement(
+            "commit_insert_returns",
+            """
+            INSERT INTO sales_ledger (order_id, product_id, kind, quantity, amount, sold_at)
+            SELECT order_id, product_id, 'CANCEL', -quantity, -amount, sold_at
+            FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::bigint[], $5::timestamptz[])
+                AS new (order_id, product_id, quantity, amount, sold_at)
+            """
+        )
+
         static let insertEntries = SQLStatement(
             "commit_insert_entries",
             """
@@ -336,15 +415,17 @@ extension CommitStore {
             """
             WITH written AS (
                 INSERT INTO idempotency_keys AS kept
-                    (user_id, key, fingerprint, status, location, content_type, body, created_at)
-                SELECT user_id, key, fingerprint, status, location, content_type, body, $8
+                    (user_id, key, fingerprint, status, location, content_type, etag, body, created_at)
+                SELECT user_id, key, fingerprint, status, location, content_type, etag, body, $9
                 FROM unnest(
-                    $1::bigint[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[], $7::text[]
-                ) AS new (user_id, key, fingerprint, status, location, content_type, body)
+                    $1::bigint[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[], $7::text[],
+                    $8::text[]
+                ) AS new (user_id, key, fingerprint, status, location, content_type, etag, body)
                 ON CONFLICT (user_id, key) DO UPDATE
                 SET fingerprint = excluded.fingerprint, status = excluded.status, location = excluded.location,
-                    content_type = excluded.content_type, body = excluded.body, created_at = excluded.created_at
-                WHERE kept.created_at <= $9
+                    content_type = excluded.content_type, etag = excluded.etag, body = excluded.body,
+                    created_at = excluded.created_at
+                WHERE kept.created_at <= $10
                 RETURNING 1
             )
             SELECT 1 / (count(*) = cardinality($1))::integer AS all_keys_free

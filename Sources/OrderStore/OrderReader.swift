@@ -13,7 +13,7 @@ package struct OrderReader: Sendable {
 
     /// The order with this id, or nil; throws `PostgresError`.
     package func find(_ id: OrderID, deadline: ContinuousClock.Instant) async throws -> Order? {
-        try await orders(Statements.selectOrder, [.uuid(id.uuid)], deadline: deadline).first
+        try await orders(.byID, [.uuidArray([id.uuid])], deadline: deadline).first
     }
 
     /// A page of orders, newest first; throws `PostgresError`.
@@ -35,24 +35,28 @@ package struct OrderReader: Sendable {
         let count = PostgresValue.int64(Int64(limit))
         if let user {
             return try await orders(
-                Statements.selectOrdersOfUser,
+                .ofUser,
                 [.int64(user.rawValue), state, before, count],
                 deadline: deadline
             )
         }
         if status != nil {
-            return try await orders(Statements.selectOrdersInStatus, [state, before, count], deadline: deadline)
+            return try await orders(.inStatus, [state, before, count], deadline: deadline)
         }
-        return try await orders(Statements.selectOrders, [before, count], deadline: deadline)
+        return try await orders(.all, [before, count], deadline: deadline)
     }
 
     private func orders(
-        _ statement: SQLStatement,
+        _ selection: Statements.Selection,
         _ parameters: [PostgresValue],
         deadline: ContinuousClock.Instant
     ) async throws -> [Order] {
         try await pool.withConnection(deadline: deadline) { connection in
-            let heads = try await connection.query(statement, parameters, deadline: deadline)
+            let heads = try await connection.query(
+                Statements.selectOrders(selection),
+                parameters,
+                deadline: deadline
+            )
             let ids = try heads.map { try $0.get("id", as: UUID.self) }
             guard !ids.isEmpty else { return [] }
             let items = try await connection.query(
@@ -60,66 +64,114 @@ package struct OrderReader: Sendable {
                 [.uuidArray(ids)],
                 deadline: deadline
             )
-            let itemsByOrder = Dictionary(grouping: items) { (try? $0.get("order_id", as: UUID.self)) ?? UUID.last }
-            return try heads.map { head in
-                let id = try head.get("id", as: UUID.self)
-                return try Order(head: head, items: (itemsByOrder[id] ?? []).map(OrderItem.init(row:)))
-            }
+            return try OrderReader.orders(heads: heads, items: items)
         }
+    }
+
+    /// Orders from their rows and those of what is in them.
+    static func orders(heads: PostgresRows, items: PostgresRows) throws -> [Order] {
+        var itemsByOrder: [UUID: [OrderItem]] = [:]
+        for row in items { itemsByOrder[try row.get("order_id"), default: []].append(try OrderItem(row: row)) }
+        return try heads.map { try Order(head: $0, items: itemsByOrder[$0.get("id")] ?? []) }
+    }
+
+    /// How an order came to its state, from its placing on: at most one row a state; throws `PostgresError`.
+    package func history(of order: Order, deadline: ContinuousClock.Instant) async throws -> [OrderTransition] {
+        let placed = OrderTransition(
+            orderID: order.id,
+            version: 1,
+            from: nil,
+            to: .paid,
+            reason: nil,
+            at: order.createdAt
+        )
+        let later = try await pool.query(
+            Statements.selectTransitions,
+            [.uuid(order.id.uuid)],
+            deadline: deadline
+        )
+        return try [placed] + later.map(OrderTransition.init(row:))
     }
 }
 
 extension OrderReader {
     enum Statements {
-        static let all = [selectOrder, selectOrdersOfUser, selectOrdersInStatus, selectOrders, selectItems]
+        /// Which orders are wanted, and in which order; each has an index of its own.
+        enum Selection: CaseIterable {
+            /// $1: ids.
+            case byID
+            /// $1: user, $2: status or null, $3: before which id, $4: how many.
+            case ofUser
+            /// $1: status, $2: before which id, $3: how many.
+            case inStatus
+            /// $1: before which id, $2: how many.
+            case all
+        }
 
-        static let selectOrder = SQLStatement(
-            "order_select",
-            """
-            SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
-                p.status AS payment_status, p.amount AS payment_amount, p.paid_at
-            FROM orders o
-            JOIN payments p ON p.order_id = o.id
-            WHERE o.id = $1
-            """
-        )
+        static let all = Selection.allCases.map(selectOrders) + [selectItems, selectTransitions]
 
-        static let selectOrdersOfUser = SQLStatement(
-            "orders_of_user_select",
-            """
-            SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
-                p.status AS payment_status, p.amount AS payment_amount, p.paid_at
-            FROM orders o
-            JOIN payments p ON p.order_id = o.id
-            WHERE o.user_id = $1 AND ($2::text IS NULL OR o.status = $2) AND o.id < $3
-            ORDER BY o.id DESC
-            LIMIT $4
-            """
-        )
+        static func selectOrders(_ selection: Selection) -> SQLStatement {
+            switch selection {
+            case .byID:
+                SQLStatement(
+                    "orders_by_id",
+                    """
+                    SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
+                        p.status AS payment_status, p.amount AS payment_amount, p.paid_at
+                    FROM orders o
+                    JOIN payments p ON p.order_id = o.id
+                    WHERE o.id = ANY ($1)
+                    """
+                )
+            case .ofUser:
+                SQLStatement(
+                    "orders_of_user",
+                    """
+                    SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
+                        p.status AS payment_status, p.amount AS payment_amount, p.paid_at
+                    FROM orders o
+                    JOIN payments p ON p.order_id = o.id
+                    WHERE o.user_id = $1 AND ($2::text IS NULL OR o.status = $2) AND o.id < $3
+                    ORDER BY o.id DESC
+                    LIMIT $4
+                    """
+                )
+            case .inStatus:
+                SQLStatement(
+                    "orders_in_status",
+                    """
+                    SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
+                        p.status AS payment_status, p.amount AS payment_amount, p.paid_at
+                    FROM orders o
+                    JOIN payments p ON p.order_id = o.id
+                    WHERE o.status = $1 AND o.id < $2
+                    ORDER BY o.id DESC
+                    LIMIT $3
+                    """
+                )
+            case .all:
+                SQLStatement(
+                    "orders_newest",
+                    """
+                    SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
+                        p.status AS payment_status, p.amount AS payment_amount, p.paid_at
+                    FROM orders o
+                    JOIN payments p ON p.order_id = o.id
+                    WHERE o.id < $1
+                    ORDER BY o.id DESC
+                    LIMIT $2
+                    """
+                )
+            }
+        }
 
-        static let selectOrdersInStatus = SQLStatement(
-            "orders_in_status_select",
+        static let selectTransitions = SQLStatement(
+            "order_transitions_select",
             """
-            SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
-                p.status AS payment_status, p.amount AS payment_amount, p.paid_at
-            FROM orders o
-            JOIN payments p ON p.order_id = o.id
-            WHERE o.status = $1 AND o.id < $2
-            ORDER BY o.id DESC
-            LIMIT $3
-            """
-        )
-
-        static let selectOrders = SQLStatement(
-            "orders_select",
-            """
-            SELECT o.id, o.user_id, o.status, o.total_amount, o.version, o.created_at, o.updated_at,
-                p.status AS payment_status, p.amount AS payment_amount, p.paid_at
-            FROM orders o
-            JOIN payments p ON p.order_id = o.id
-            WHERE o.id < $1
-            ORDER BY o.id DESC
-            LIMIT $2
+            SELECT order_id, version, from_status, to_status, reason, changed_at
+            FROM order_transitions
+            WHERE order_id = $1
+            ORDER BY version
             """
         )
 
@@ -171,6 +223,19 @@ extension OrderItem {
             quantity: try row.quantity("quantity"),
             unitPrice: try row.money("unit_price"),
             amount: try row.money("amount")
+        )
+    }
+}
+
+extension OrderTransition {
+    fileprivate init(row: PostgresRow) throws {
+        self.init(
+            orderID: try row.orderID("order_id"),
+            version: Int(try row.get("version", as: Int32.self)),
+            from: try row.choice("from_status") as OrderStatus,
+            to: try row.choice("to_status"),
+            reason: try row.get("reason"),
+            at: try row.get("changed_at")
         )
     }
 }

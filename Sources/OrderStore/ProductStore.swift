@@ -27,6 +27,15 @@ package struct ProductStore: Sendable {
         }
     }
 
+    /// Why nothing was changed.
+    package struct Refused: Error, Hashable {
+        package let refusal: Refusal
+
+        init(_ refusal: Refusal) {
+            self.refusal = refusal
+        }
+    }
+
     private let pool: PostgresPool
 
     /// Reads and writes through `pool`.
@@ -44,21 +53,142 @@ package struct ProductStore: Sendable {
         at now: Date,
         deadline: ContinuousClock.Instant
     ) async throws -> Product {
-        let rows = try await pool.transaction(deadline: deadline) { connection in
-            try await connection.query(
-                Statements.insertProduct,
+        try await pool.transaction(deadline: deadline) { connection in
+            try await ProductStore.create(
+                name: name,
+                description: description,
+                category: category,
+                price: price,
+                stock: stock,
+                at: now,
+                on: connection,
+                deadline: deadline
+            )
+        }
+    }
+
+    /// Adds a product, as part of the transaction that is open on `connection`; throws `PostgresError`.
+    package static func create(
+        name: String,
+        description: String?,
+        category: String?,
+        price: Money,
+        stock: Int64,
+        at now: Date,
+        on connection: PostgresConnection,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Product {
+        let rows = try await connection.query(
+            Statements.insertProduct,
+            [
+                .text(name),
+                description.map { .text($0) } ?? .null,
+                category.map { .text($0) } ?? .null,
+                .int64(price.minorUnits),
+                .int64(stock),
+                .timestamp(now),
+            ],
+            deadline: deadline
+        )
+        return try rows.map(Product.init(row:))[0]
+    }
+
+    /// Changes what is said of a product; throws `PostgresError`.
+    ///
+    /// - Parameter expectedVersions: the versions in which it may be changed; nil when any will do.
+    /// - Returns: the product, or why it was not changed.
+    package func update(
+        _ id: ProductID,
+        _ changes: ProductChanges,
+        expectedVersions: Set<Int64>?,
+        at now: Date,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Result<Product, Refused> {
+        try await pool.transaction(deadline: deadline) { connection in
+            let before = try await ProductStore.lock(id, expectedVersions, on: connection, deadline: deadline)
+            guard case .success = before else { return before }
+            let rows = try await connection.query(
+                Statements.updateProduct,
                 [
-                    .text(name),
-                    description.map { .text($0) } ?? .null,
-                    category.map { .text($0) } ?? .null,
-                    .int64(price.minorUnits),
-                    .int64(stock),
+                    .int64(id.rawValue),
+                    changes.name.map { .text($0) } ?? .null,
+                    changes.price.map { .int64($0.minorUnits) } ?? .null,
+                    changes.status.map { .text($0.rawValue) } ?? .null,
+                    .bool(changes.description != nil),
+                    (changes.description ?? nil).map { .text($0) } ?? .null,
+                    .bool(changes.category != nil),
+                    (changes.category ?? nil).map { .text($0) } ?? .null,
                     .timestamp(now),
                 ],
                 deadline: deadline
             )
+            return .success(try rows.map(Product.init(row:))[0])
         }
-        return try rows.map(Product.init(row:))[0]
+    }
+
+    /// Adds to a stock or takes from it, as part of the transaction that is open on `connection`.
+    ///
+    /// - Parameter expectedVersions: the versions in which it may be changed; nil when any will do.
+    /// - Returns: the adjustment with the product after it, or why there was none; throws `PostgresError`.
+    package static func adjustStock(
+        of id: ProductID,
+        by delta: Int64,
+        reason: String,
+        expectedVersions: Set<Int64>?,
+        at now: Date,
+        on connection: PostgresConnection,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Result<(adjustment: StockAdjustment, product: Product), Refused> {
+        let before: Product
+        switch try await lock(id, expectedVersions, on: connection, deadline: deadline) {
+        case .success(let product): before = product
+        case .failure(let refused): return .failure(refused)
+        }
+        let (stock, overflow) = before.stock.addingReportingOverflow(delta)
+        guard !overflow, stock <= OrderLimits.stock.upperBound else { return .failure(Refused(.amountTooLarge)) }
+        guard stock >= 0 else {
+            let shortage = Shortage(productID: id, requested: -delta, available: before.stock)
+            return .failure(Refused(.insufficientStock([shortage])))
+        }
+        let adjustment = StockAdjustment(
+            id: .version7(at: now),
+            productID: id,
+            delta: delta,
+            reason: reason,
+            stockAfter: stock,
+            createdAt: now
+        )
+        let results = try await connection.pipeline(
+            [
+                PostgresStep(Statements.updateStock, [.int64(id.rawValue), .int64(stock), .timestamp(now)]),
+                PostgresStep(
+                    Statements.insertAdjustment,
+                    [
+                        .uuid(adjustment.id), .int64(id.rawValue), .int64(delta), .text(reason), .int64(stock),
+                        .timestamp(now),
+                    ]
+                ),
+            ],
+            deadline: deadline
+        )
+        return .success((adjustment, try results[0].map(Product.init(row:))[0]))
+    }
+
+    /// Pessimistic locking: whoever has the row's lock is the only one who changes the stock.
+    private static func lock(
+        _ id: ProductID,
+        _ expectedVersions: Set<Int64>?,
+        on connection: PostgresConnection,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Result<Product, Refused> {
+        let rows = try await connection.query(Statements.lockProduct, [.int64(id.rawValue)], deadline: deadline)
+        guard let product = try rows.first.map(Product.init(row:)) else {
+            return .failure(Refused(.productsNotFound([id])))
+        }
+        if let expectedVersions, !expectedVersions.contains(product.version) {
+            return .failure(Refused(.versionMismatch(current: product.version)))
+        }
+        return .success(product)
     }
 
     /// The product with this id, or nil; throws `PostgresError`.
@@ -178,7 +308,9 @@ extension ProductStore {
     }
 
     enum Statements {
-        static let all = [insertProduct, selectProducts] + Sort.allCases.map(list)
+        static let all =
+            [insertProduct, lockProduct, updateProduct, updateStock, insertAdjustment, selectProducts]
+            + Sort.allCases.map(list)
 
         static let insertProduct = SQLStatement(
             "product_insert",
@@ -186,6 +318,48 @@ extension ProductStore {
             INSERT INTO products (name, description, category, price, initial_stock, stock, created_at, updated_at)
             VALUES ($1, $2, $3, $4, $5, $5, $6, $6)
             RETURNING id, name, description, category, price, stock, status, version, created_at, updated_at
+            """
+        )
+
+        static let lockProduct = SQLStatement(
+            "product_lock",
+            """
+            SELECT id, name, description, category, price, stock, status, version, created_at, updated_at
+            FROM products
+            WHERE id = $1
+            FOR NO KEY UPDATE
+            """
+        )
+
+        /// $5 and $7 say whether description and category change, since null is one of their values.
+        static let updateProduct = SQLStatement(
+            "product_update",
+            """
+            UPDATE products
+            SET name = coalesce($2, name), price = coalesce($3, price), status = coalesce($4, status),
+                description = CASE WHEN $5 THEN $6 ELSE description END,
+                category = CASE WHEN $7 THEN $8 ELSE category END,
+                version = version + 1, updated_at = greatest(updated_at, $9)
+            WHERE id = $1
+            RETURNING id, name, description, category, price, stock, status, version, created_at, updated_at
+            """
+        )
+
+        static let updateStock = SQLStatement(
+            "product_update_stock",
+            """
+            UPDATE products
+            SET stock = $2, version = version + 1, updated_at = greatest(updated_at, $3)
+            WHERE id = $1
+            RETURNING id, name, description, category, price, stock, status, version, created_at, updated_at
+            """
+        )
+
+        static let insertAdjustment = SQLStatement(
+            "stock_adjustment_insert",
+            """
+            INSERT INTO stock_adjustments (id, product_id, delta, reason, stock_after, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6)
             """
         )
 

@@ -4,9 +4,9 @@ import Testing
 
 @Suite("Adjudication against one customer at a time")
 struct AdjudicatePropertyTests {
-    private static let batches = 20_000
+    private static let batches = 100_000
 
-    @Test("20,000 random batches of 1 to 40 commands end as if each command had been alone")
+    @Test("100,000 random batches of 1 to 40 commands end as if each command had been alone")
     func agreesWithOracle() async throws {
         // Two halves at once, for the time that it takes; batch n is the same in any split.
         let halves = [0..<Self.batches / 2, Self.batches / 2..<Self.batches]
@@ -48,6 +48,7 @@ struct AdjudicatePropertyTests {
             }
         }
         return faultInState(result, batch, shop) ?? faultInHistory(result, batch) ?? faultInOrders(result, batch)
+            ?? faultInChanges(result, batch, shop)
     }
 
     /// Stock and balances are those of the oracle, and only what changed is written, in order.
@@ -56,8 +57,12 @@ struct AdjudicatePropertyTests {
         for change in result.stocks { stock[change.productID] = Int128(change.stock) }
         guard stock == shop.stock else { return "stock is \(stock), not \(shop.stock)" }
         guard result.stocks.allSatisfy({ $0.stock >= 0 }) else { return "negative stock" }
-        let sold = Set(result.orders.flatMap { $0.items.map(\.productID) })
-        guard result.stocks.map(\.productID) == sold.sorted() else { return "stock of what was not sold is written" }
+        let moving = result.orders + result.changes.map(\.order).filter { $0.status == .cancelled }
+        let touched = Set(moving.flatMap { $0.items.map(\.productID) })
+        guard result.stocks.map(\.productID) == touched.sorted() else { return "stock of what did not move is written" }
+        guard result.stocks.allSatisfy({ batch.shelves[$0.productID]?.version == $0.version - 1 }) else {
+            return "a product's version does not rise by one"
+        }
 
         var balance = batch.accounts.mapValues { Int128($0.balance.minorUnits) }
         for change in result.balances { balance[change.userID] = Int128(change.balance.minorUnits) }
@@ -91,6 +96,18 @@ struct AdjudicatePropertyTests {
         return nil
     }
 
+    /// Orders that existed end in the oracle's state, by changes that follow each other.
+    private static func faultInChanges(_ result: Adjudication, _ batch: Batch, _ shop: OneAtATimeShop) -> String? {
+        var orders = batch.orders
+        for change in result.changes {
+            guard let before = orders[change.order.id], before.status == change.from,
+                before.version + 1 == change.order.version
+            else { return "change \(change) does not follow" }
+            orders[change.order.id] = change.order
+        }
+        return orders == shop.orders ? nil : "orders are \(orders), not \(shop.orders)"
+    }
+
     /// Every order adds up, has its payment, and took from the shelves what it sold.
     private static func faultInOrders(_ result: Adjudication, _ batch: Batch) -> String? {
         let ordered = result.outcomes.compactMap { if case .ordered(let order) = $0 { order } else { nil } }
@@ -98,6 +115,12 @@ struct AdjudicatePropertyTests {
         let payments = result.entries.filter { $0.kind == .payment }
         guard payments.map(\.orderID) == result.orders.map(\.id) else { return "not one payment for each order" }
         var taken: [ProductID: Int128] = [:]
+        let refunds = result.entries.filter { $0.kind == .refund }
+        let cancelled = result.changes.map(\.order).filter { $0.status == .cancelled }
+        guard refunds.map(\.orderID) == cancelled.map(\.id), refunds.map(\.amount) == cancelled.map(\.total) else {
+            return "not one refund for each cancelled order"
+        }
+        for item in cancelled.flatMap(\.items) { taken[item.productID, default: 0] -= Int128(item.quantity.pieces) }
         for (order, payment) in zip(result.orders, payments) {
             let sum = order.items.reduce(Int128(0)) { $0 + Int128($1.amount.minorUnits) }
             guard sum == Int128(order.total.minorUnits), order.payment.amount == order.total,
@@ -121,7 +144,8 @@ struct AdjudicatePropertyTests {
 
 /// What kinds of outcome the random batches must have brought up.
 private enum OutcomeKind: String, CaseIterable {
-    case ordered, charged, replayed, repeated, userNotFound, productsNotFound, productsUnavailable
+    case ordered, charged, changed, orderNotFound, orderNotCancellable, invalidTransition, versionMismatch
+    case replayed, repeated, userNotFound, productsNotFound, productsUnavailable
     case insufficientStock, insufficientBalance, amountTooLarge, idempotencyKeyReused
 
     init(_ outcome: Outcome) {
@@ -129,6 +153,11 @@ private enum OutcomeKind: String, CaseIterable {
             switch outcome {
             case .ordered: .ordered
             case .charged: .charged
+            case .changed: .changed
+            case .refused(.orderNotFound): .orderNotFound
+            case .refused(.orderNotCancellable): .orderNotCancellable
+            case .refused(.invalidTransition): .invalidTransition
+            case .refused(.versionMismatch): .versionMismatch
             case .replayed: .replayed
             case .repeated: .repeated
             case .refused(.userNotFound): .userNotFound
@@ -153,6 +182,11 @@ extension Batch {
         for user in 1...3 where random.chance(95) {
             batch.account(user, balance: balance(&random), version: Int64(random.below(100)))
         }
+        for number in 0..<5 where random.chance(90) {
+            let products = basket(&random).filter { batch.shelves[$0.productID] != nil }
+            guard !products.isEmpty else { continue }
+            batch.placed(number, by: 1 + random.below(3), products, OrderStatus.allCases[random.below(5)])
+        }
         for _ in 0..<random.below(3) {
             batch.remember(claim(&random))
         }
@@ -160,6 +194,11 @@ extension Batch {
             let (user, key) = (1 + random.below(3), random.chance(25) ? claim(&random) : nil)
             if random.chance(25) {
                 batch.charge(user, charge(&random), key)
+            } else if random.chance(25) {
+                let change: ChangeOrder.Change =
+                    random.chance(50) ? .cancel : .become(OrderStatus.allCases[random.below(5)])
+                let versions: Set<Int64>? = random.chance(15) ? [Int64(1 + random.below(3))] : nil
+                batch.change(random.below(5), change, expecting: versions, key)
             } else {
                 batch.order(user, basket(&random), key)
             }

@@ -9,10 +9,13 @@ struct Batch {
 
     var shelves: [ProductID: Snapshot.Shelf] = [:]
     var accounts: [UserID: Snapshot.Account] = [:]
+    var orders: [OrderID: Order] = [:]
     var remembered: [IdempotencyKey: [UInt8]] = [:]
     private(set) var commands: [Command] = []
 
-    var snapshot: Snapshot { Snapshot(shelves: shelves, accounts: accounts, remembered: remembered) }
+    var snapshot: Snapshot {
+        Snapshot(shelves: shelves, accounts: accounts, orders: orders, remembered: remembered)
+    }
     var adjudication: Adjudication { adjudicate(commands, snapshot) }
 
     static func user(_ number: Int) -> UserID {
@@ -43,7 +46,8 @@ struct Batch {
             name: "Product \(product)",
             price: Money(minorUnits: price),
             status: status,
-            stock: stock
+            stock: stock,
+            version: Int64(product)
         )
     }
 
@@ -77,6 +81,58 @@ struct Batch {
                     entryID: Batch.entryID(commands.count),
                     userID: Batch.user(user),
                     amount: Money(minorUnits: amount),
+                    claim: claim,
+                    at: Batch.time + Double(commands.count)
+                )
+            )
+        )
+    }
+
+    /// An order of an earlier batch, of things that cost 100 each.
+    mutating func placed(_ number: Int, by user: Int, _ lines: [BasketLine], _ status: OrderStatus) {
+        let total = Money(minorUnits: lines.reduce(0) { $0 + Int64($1.quantity.pieces) * 100 })
+        let order = Order(
+            id: Batch.placedID(number),
+            userID: Batch.user(user),
+            status: status,
+            items: lines.map {
+                OrderItem(
+                    productID: $0.productID,
+                    name: "Then",
+                    quantity: $0.quantity,
+                    unitPrice: Money(minorUnits: 100),
+                    amount: Money(minorUnits: Int64($0.quantity.pieces) * 100)
+                )
+            },
+            total: total,
+            payment: Payment(status: status == .cancelled ? .refunded : .paid, amount: total, paidAt: Batch.time - 60),
+            version: 1 + (number % 3),
+            createdAt: Batch.time - 60,
+            updatedAt: Batch.time - 30
+        )
+        orders[order.id] = order
+    }
+
+    static func placedID(_ number: Int) -> OrderID { OrderID(uuid(3, number)) }
+
+    mutating func change(
+        _ number: Int,
+        _ change: ChangeOrder.Change,
+        expecting versions: Set<Int64>? = nil,
+        _ claim: IdempotencyClaim? = nil
+    ) {
+        // Whoever asks has read the order; one that is not there is asked for by a stranger's guess.
+        var asked = self
+        if asked.orders[Batch.placedID(number)] == nil { asked.placed(number, by: 1, [Batch.line(1, 1)], .paid) }
+        guard let order = asked.orders[Batch.placedID(number)] else { return }
+        commands.append(
+            .changeOrder(
+                ChangeOrder(
+                    of: order,
+                    change: change,
+                    reason: "reason \(commands.count)",
+                    expectedVersions: versions,
+                    entryID: Batch.entryID(commands.count),
                     claim: claim,
                     at: Batch.time + Double(commands.count)
                 )

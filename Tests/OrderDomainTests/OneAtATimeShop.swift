@@ -14,12 +14,14 @@ struct OneAtATimeShop {
     private(set) var stock: [ProductID: Int128]
     private(set) var balance: [UserID: Int128]
     private(set) var version: [UserID: Int64]
+    private(set) var orders: [OrderID: Order]
     private var answers: [IdempotencyKey: (answer: Answer, fingerprint: [UInt8])]
 
     init(_ snapshot: Snapshot) {
         self.snapshot = snapshot
         stock = snapshot.shelves.mapValues { Int128($0.stock) }
         balance = snapshot.accounts.mapValues { Int128($0.balance.minorUnits) }
+        orders = snapshot.orders
         version = snapshot.accounts.mapValues(\.version)
         answers = snapshot.remembered.mapValues { (.ofEarlierBatch, $0) }
     }
@@ -38,6 +40,7 @@ struct OneAtATimeShop {
         switch command {
         case .placeOrder(let order): return sell(order)
         case .chargeBalance(let charge): return take(charge)
+        case .changeOrder(let change): return alter(change)
         }
     }
 
@@ -103,6 +106,54 @@ struct OneAtATimeShop {
                 createdAt: charge.at
             )
         )
+    }
+
+    /// The rules as a table: where an order may go from where it is.
+    private static let ways: [OrderStatus: [OrderStatus]] = [
+        .paid: [.preparing, .cancelled], .preparing: [.shipped, .cancelled], .shipped: [.delivered],
+    ]
+
+    private mutating func alter(_ wish: ChangeOrder) -> Outcome {
+        guard let order = orders[wish.orderID] else { return .refused(.orderNotFound(wish.orderID)) }
+        if let versions = wish.expectedVersions, !versions.contains(Int64(order.version)) {
+            return .refused(.versionMismatch(current: Int64(order.version)))
+        }
+        let ways = Self.ways[order.status] ?? []
+        let next: OrderStatus
+        switch wish.change {
+        case .cancel where order.status == .cancelled: return .changed(order)
+        case .cancel where !ways.contains(.cancelled): return .refused(.orderNotCancellable(order.status))
+        case .cancel: next = .cancelled
+        case .become(let status) where !ways.contains(status):
+            return .refused(.invalidTransition(from: order.status, to: status))
+        case .become(let status): next = status
+        }
+        if next == .cancelled {
+            guard let money = balance[order.userID] else { return .refused(.userNotFound(order.userID)) }
+            let after = money + Int128(order.total.minorUnits)
+            if after > Int128(Int64.max) { return .refused(.amountTooLarge) }
+            balance[order.userID] = after
+            version[order.userID, default: 0] += 1
+            for item in order.items { stock[item.productID, default: 0] += Int128(item.quantity.pieces) }
+        }
+        let payment = Payment(
+            status: next == .cancelled ? .refunded : order.payment.status,
+            amount: order.payment.amount,
+            paidAt: order.payment.paidAt
+        )
+        let changed = Order(
+            id: order.id,
+            userID: order.userID,
+            status: next,
+            items: order.items,
+            total: order.total,
+            payment: payment,
+            version: order.version + 1,
+            createdAt: order.createdAt,
+            updatedAt: wish.at > order.updatedAt ? wish.at : order.updatedAt
+        )
+        orders[order.id] = changed
+        return .changed(changed)
     }
 
     private func receipt(_ order: PlaceOrder, _ items: [OrderItem], _ total: Money) -> Order {

@@ -65,6 +65,30 @@ struct ProblemTests {
                 "detail":"use a new Idempotency-Key for a new request, or send the first one again unchanged"}
                 """
             ),
+            (
+                .orderNotCancellable(.shipped),
+                """
+                {"type":"/problems/order_not_cancellable","title":"The order cannot be cancelled any more","status":409,
+                "code":"order_not_cancellable",
+                "detail":"it is SHIPPED; only an order that is PAID or PREPARING can be cancelled"}
+                """
+            ),
+            (
+                .invalidTransition(from: .paid, to: .delivered),
+                """
+                {"type":"/problems/invalid_transition","title":"The order cannot go to that state","status":409,
+                "code":"invalid_transition",
+                "detail":"from PAID it can go to PREPARING or CANCELLED, not to DELIVERED"}
+                """
+            ),
+            (
+                .versionMismatch(current: 3),
+                """
+                {"type":"/problems/precondition_failed","title":"It is in another version","status":412,
+                "code":"precondition_failed",
+                "detail":"the current ETag is \\"3\\"; read it again before you change it"}
+                """
+            ),
         ]
 
     private static func covers(_ refusal: Refusal) -> Int {
@@ -76,12 +100,16 @@ struct ProblemTests {
         case .insufficientBalance: 4
         case .amountTooLarge: 5
         case .idempotencyKeyReused: 6
+        case .orderNotCancellable: 7
+        case .invalidTransition: 8
+        case .versionMismatch: 9
+        case .orderNotFound: 10
         }
     }
 
     @Test("every refusal has its own problem")
     func refusals() throws {
-        #expect(Self.refusals.map { Self.covers($0.0) } == Array(0...6))
+        #expect(Self.refusals.map { Self.covers($0.0) } == Array(0...9))
         for (refusal, json) in Self.refusals {
             #expect(try canonical(encoded(Problem(refusal))) == canonical(json))
         }

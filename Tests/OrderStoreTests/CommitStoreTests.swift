@@ -264,7 +264,7 @@ struct CommitStoreTests {
         try await shop.pool.withConnection(deadline: deadline) { connection in
             _ = try await connection.query(.begin, deadline: deadline)
             try await CommitStore.commit(
-                adjudicate([], Snapshot(shelves: [:], accounts: [:], remembered: [:])),
+                adjudicate([], Snapshot(shelves: [:], accounts: [:], orders: [:], remembered: [:])),
                 events: [],
                 answers: [(claim, answer)],
                 at: time,

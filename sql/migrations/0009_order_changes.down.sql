@@ -5,5 +5,6 @@ REVOKE UPDATE (status, version, updated_at) ON orders FROM jumun_api;
 DELETE FROM idempotency_keys WHERE user_id = 0;
 ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_user_id_check;
 ALTER TABLE idempotency_keys ADD CONSTRAINT idempotency_keys_user_id_check CHECK (user_id > 0);
+ALTER TABLE idempotency_keys DROP COLUMN etag;
 DROP TABLE stock_adjustments;
 DROP TABLE order_transitions;

@@ -26,6 +26,8 @@ CREATE TABLE stock_adjustments (
 );
 CREATE INDEX stock_adjustments_product_id_idx ON stock_adjustments (product_id, id);
 
+-- The answer's ETag is given again too.
+ALTER TABLE idempotency_keys ADD COLUMN etag text;
 -- Keys of requests that are no user's (the catalogue's) stand under user 0.
 ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_user_id_check;
 ALTER TABLE idempotency_keys ADD CONSTRAINT idempotency_keys_user_id_check CHECK (user_id >= 0);

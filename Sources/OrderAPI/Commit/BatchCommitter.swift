@@ -22,6 +22,7 @@ struct BatchCommitter: Sendable {
     private struct Aborted: Error {}
 
     let pool: PostgresPool
+    let gate: SoldOutGate
     let metrics: CommitMetrics
     let logger: Logger
 
@@ -98,6 +99,7 @@ struct BatchCommitter: Sendable {
                     on: connection,
                     deadline: deadline
                 )
+                gate.learn(plan.adjudication, open.snapshot)
                 return plan.answers
             }
         } catch let error as PostgresError where [.connectionLost, .timedOut, .cancelled].contains(error.code) {

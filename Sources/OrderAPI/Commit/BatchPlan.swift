@@ -18,18 +18,29 @@ struct BatchPlan {
         var answers: [CommitAnswer] = []
         var events: [OutboxEvent] = []
         var remembered: [(claim: IdempotencyClaim, answer: RememberedAnswer)] = []
+        var changes = adjudication.changes[...]
         for (submission, outcome) in zip(batch, adjudication.outcomes) {
             let answer: CommitAnswer
             switch outcome {
             case .ordered(let order):
                 let body = try encoded(OrderAnswer(order))
-                answer = .created(body, location: "/v1/orders/\(order.id.text)")
-                events.append(.paid(order, body: body, traceparent: submission.traceparent))
+                answer = .done(201, body, location: "/v1/orders/\(order.id.text)", version: 1)
+                events.append(OutboxEvent(.paid, order, body: body, traceparent: submission.traceparent))
             case .charged(let entry):
-                answer = .created(
+                answer = .done(
+                    201,
                     try encoded(BalanceEntryAnswer(entry)),
                     location: "/v1/users/\(entry.userID.rawValue)/balance/history"
                 )
+            case .changed(let order):
+                let body = try encoded(OrderAnswer(order))
+                answer = .done(200, body, version: order.version)
+                // An order that was cancelled already has told so.
+                if let change = changes.first, change.order == order {
+                    changes.removeFirst()
+                    let type = order.status == .cancelled ? OrderEventType.cancelled : .statusChanged
+                    events.append(OutboxEvent(type, order, body: body, traceparent: submission.traceparent))
+                }
             case .refused(let refusal):
                 answer = try .refused(refusal, requestID: submission.requestID)
             case .replayed(let key):
@@ -56,7 +67,7 @@ extension Outcome {
     /// again.
     fileprivate var isNew: Bool {
         switch self {
-        case .ordered, .charged: true
+        case .ordered, .charged, .changed: true
         case .refused(let refusal): refusal != .idempotencyKeyReused
         case .replayed, .repeated: false
         }
@@ -64,36 +75,50 @@ extension Outcome {
 }
 
 extension CommitAnswer {
-    fileprivate static func created(_ body: String, location: String) -> CommitAnswer {
+    fileprivate static func done(
+        _ status: Int,
+        _ body: String,
+        location: String? = nil,
+        version: Int? = nil
+    ) -> CommitAnswer {
         CommitAnswer(
-            answer: RememberedAnswer(status: 201, location: location, contentType: "application/json", body: body),
+            answer: RememberedAnswer(
+                status: status,
+                location: location,
+                contentType: "application/json",
+                etag: version.map { "\"\($0)\"" },
+                body: body
+            ),
             isReplay: false
         )
     }
 
-    fileprivate static func refused(_ refusal: Refusal, requestID: String) throws -> CommitAnswer {
+    static func refused(_ refusal: Refusal, requestID: String) throws -> CommitAnswer {
+        CommitAnswer(answer: try .refused(refusal, requestID: requestID), isReplay: false)
+    }
+}
+
+extension RememberedAnswer {
+    static func refused(_ refusal: Refusal, requestID: String) throws -> RememberedAnswer {
         var problem = Problem(refusal)
         problem.requestId = requestID
-        return CommitAnswer(
-            answer: RememberedAnswer(
-                status: problem.status,
-                location: nil,
-                contentType: "application/problem+json",
-                body: try encoded(problem)
-            ),
-            isReplay: false
+        return RememberedAnswer(
+            status: problem.status,
+            location: nil,
+            contentType: "application/problem+json",
+            body: try encoded(problem)
         )
     }
 }
 
 extension OutboxEvent {
-    fileprivate static func paid(_ order: Order, body: String, traceparent: String?) -> OutboxEvent {
-        OutboxEvent(
-            id: .version7(at: order.createdAt),
+    fileprivate init(_ type: OrderEventType, _ order: Order, body: String, traceparent: String?) {
+        self.init(
+            id: .version7(at: order.updatedAt),
             orderID: order.id,
             sequence: order.version,
-            type: OrderEventType.paid.rawValue,
-            occurredAt: order.createdAt,
+            type: type.rawValue,
+            occurredAt: order.updatedAt,
             traceparent: traceparent,
             data: body
         )

@@ -12,8 +12,14 @@ import ServiceRuntime
 extension Request {
     /// The body of a JSON request.
     ///
+    /// - Parameter mayBeEmpty: whether no body at all will do, whatever its type.
     /// - Throws: `Problem` with status 415 or 408, `HTTPError` with 413.
-    func jsonBody(_ context: APIContext) async throws -> Data {
+    func jsonBody(_ context: APIContext, mayBeEmpty: Bool = false) async throws -> Data {
+        if mayBeEmpty, headers[.contentType] == nil, headers[.transferEncoding] == nil,
+            headers[.contentLength].map({ $0 == "0" }) ?? true
+        {
+            return Data()
+        }
         let mediaType = headers[.contentType]?.split(separator: ";").first?
             .trimmingCharacters(in: .whitespaces).lowercased()
         guard let mediaType, mediaType == "application/json" || mediaType.hasSuffix("+json") else {
@@ -28,10 +34,20 @@ extension Request {
         return Data(buffer: body)
     }
 
+    /// The versions of `If-Match`; nil when the client does not care.
+    var expectedVersions: Set<Int64>? {
+        let tags = headers[values: .ifMatch].flatMap { $0.split(separator: ",") }
+            .map { $0.trimmingCharacters(in: .whitespaces) }
+        guard !tags.isEmpty, !tags.contains("*") else { return nil }
+        return Set(
+            tags.compactMap { $0.hasPrefix("\"") && $0.hasSuffix("\"") ? Int64($0.dropFirst().dropLast()) : nil }
+        )
+    }
+
     /// The idempotency key of a request of `user`, if it has one, with a fingerprint of what is asked.
     ///
     /// - Throws: `ValidationFailure` when it is not 1 to 255 visible ASCII characters.
-    func idempotencyClaim(of user: UserID, body: Data) throws -> IdempotencyClaim? {
+    func idempotencyClaim(of user: UserID?, body: Data) throws -> IdempotencyClaim? {
         let keys = headers[values: .idempotencyKey]
         guard let key = keys.first else { return nil }
         guard keys.count == 1, (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
@@ -95,8 +111,7 @@ extension Response {
     static func committed(_ answer: CommitAnswer) -> Response {
         var headers: HTTPFields = [.contentType: answer.answer.contentType, .cacheControl: "no-store"]
         headers[.location] = answer.answer.location
-        // An order begins at version 1.
-        if answer.answer.location?.hasPrefix("/v1/orders/") == true { headers[.eTag] = "\"1\"" }
+        headers[.eTag] = answer.answer.etag
         if answer.isReplay { headers[.idempotencyReplayed] = "true" }
         return Response(
             status: HTTPResponse.Status(code: answer.answer.status),

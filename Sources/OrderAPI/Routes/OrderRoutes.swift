@@ -19,6 +19,9 @@ struct OrderRoutes {
         v1.post("/orders", use: place)
         v1.get("/orders", use: list)
         v1.get("/orders/:id", use: show)
+        v1.post("/orders/:id/cancel", use: cancel)
+        v1.post("/orders/:id/transitions", use: move)
+        v1.get("/orders/:id/history", use: history)
     }
 
     @Sendable private func place(_ request: Request, _ context: APIContext) async throws -> Response {
@@ -39,11 +42,60 @@ struct OrderRoutes {
         return .committed(answer)
     }
 
-    @Sendable private func show(_ request: Request, _ context: APIContext) async throws -> Response {
+    @Sendable private func cancel(_ request: Request, _ context: APIContext) async throws -> Response {
         let id = try context.orderID()
+        let body = try await request.jsonBody(context, mayBeEmpty: true)
+        let wish = try CancelOrderRequest(parsing: body)
+        return try await change(id, .cancel, reason: wish.reason, body, request, context)
+    }
+
+    @Sendable private func move(_ request: Request, _ context: APIContext) async throws -> Response {
+        let id = try context.orderID()
+        let body = try await request.jsonBody(context)
+        let wish = try TransitionRequest(parsing: body)
+        return try await change(id, .become(wish.to), reason: wish.reason, body, request, context)
+    }
+
+    /// Reads what never changes of the order, and leaves the rest to the engine.
+    private func change(
+        _ id: OrderID,
+        _ change: ChangeOrder.Change,
+        reason: String?,
+        _ body: Data,
+        _ request: Request,
+        _ context: APIContext
+    ) async throws -> Response {
+        let order = try await find(id, context)
+        let now = Date().wholeMilliseconds
+        let command = ChangeOrder(
+            of: order,
+            change: change,
+            reason: reason,
+            expectedVersions: request.expectedVersions,
+            entryID: .version7(at: now),
+            claim: try request.idempotencyClaim(of: order.userID, body: body),
+            at: now
+        )
+        let answer = try await engine.submit(
+            Submission(command: .changeOrder(command), requestID: context.requestID, traceparent: context.traceparent)
+        )
+        return .committed(answer)
+    }
+
+    @Sendable private func history(_ request: Request, _ context: APIContext) async throws -> Response {
+        let order = try await find(try context.orderID(), context)
+        return try .json(.ok, OrderHistoryAnswer(try await orders.history(of: order, deadline: context.deadline)))
+    }
+
+    private func find(_ id: OrderID, _ context: APIContext) async throws -> Order {
         guard let order = try await orders.find(id, deadline: context.deadline) else {
             throw Problem.notFound("order", id.text)
         }
+        return order
+    }
+
+    @Sendable private func show(_ request: Request, _ context: APIContext) async throws -> Response {
+        let order = try await find(try context.orderID(), context)
         return try .cacheable(request, OrderAnswer(order), version: Int64(order.version))
     }
 

@@ -4,38 +4,125 @@ import OrderDomain
 import OrderMessages
 import OrderStore
 import Postgres
+import Synchronization
 
 /// `/v1/products`: the catalogue.
 struct ProductRoutes {
+    private let pool: PostgresPool
     private let products: ProductStore
+    private let gate: SoldOutGate
 
-    init(pool: PostgresPool) {
+    init(pool: PostgresPool, gate: SoldOutGate) {
+        self.pool = pool
         products = ProductStore(pool)
+        self.gate = gate
     }
 
     func add(to v1: RouterGroup<APIContext>) {
         v1.post("/products", use: create)
         v1.get("/products", use: list)
         v1.get("/products/:id", use: show)
+        v1.patch("/products/:id", use: update)
+        v1.post("/products/:id/stock-adjustments", use: adjustStock)
     }
 
     @Sendable private func create(_ request: Request, _ context: APIContext) async throws -> Response {
-        let wish = try CreateProductRequest(parsing: await request.jsonBody(context))
-        let product = try await products.create(
-            name: wish.name,
-            description: wish.description,
-            category: wish.category,
-            price: wish.price,
-            stock: wish.stock,
+        let body = try await request.jsonBody(context)
+        let wish = try CreateProductRequest(parsing: body)
+        let now = Date().wholeMilliseconds
+        return try await write(request, context, body, at: now) { connection in
+            let product = try await ProductStore.create(
+                name: wish.name,
+                description: wish.description,
+                category: wish.category,
+                price: wish.price,
+                stock: wish.stock,
+                at: now,
+                on: connection,
+                deadline: context.deadline
+            )
+            return RememberedAnswer(
+                status: 201,
+                location: "/v1/products/\(product.id.rawValue)",
+                contentType: "application/json",
+                etag: "\"\(product.version)\"",
+                body: try encoded(ProductAnswer(product))
+            )
+        }
+    }
+
+    @Sendable private func update(_ request: Request, _ context: APIContext) async throws -> Response {
+        let id = try context.productID()
+        let wish = try UpdateProductRequest(parsing: await request.jsonBody(context))
+        let result = try await products.update(
+            id,
+            wish.changes,
+            expectedVersions: request.expectedVersions,
             at: Date().wholeMilliseconds,
             deadline: context.deadline
         )
-        return try .json(
-            .created,
-            ProductAnswer(product),
-            location: "/v1/products/\(product.id.rawValue)",
-            etag: "\"\(product.version)\""
+        switch result {
+        case .success(let product): return try .json(.ok, ProductAnswer(product), etag: "\"\(product.version)\"")
+        case .failure(let refused): throw Problem(refused.refusal)
+        }
+    }
+
+    @Sendable private func adjustStock(_ request: Request, _ context: APIContext) async throws -> Response {
+        let id = try context.productID()
+        let body = try await request.jsonBody(context)
+        let wish = try AdjustStockRequest(parsing: body)
+        let now = Date().wholeMilliseconds
+        let adjusted = Mutex<Product?>(nil)
+        let response = try await write(request, context, body, at: now) { connection in
+            let result = try await ProductStore.adjustStock(
+                of: id,
+                by: wish.delta,
+                reason: wish.reason,
+                expectedVersions: request.expectedVersions,
+                at: now,
+                on: connection,
+                deadline: context.deadline
+            )
+            switch result {
+            case .success((let adjustment, let product)):
+                adjusted.withLock { $0 = product }
+                return RememberedAnswer(
+                    status: 201,
+                    location: "/v1/products/\(id.rawValue)",
+                    contentType: "application/json",
+                    body: try encoded(StockAdjustmentAnswer(adjustment))
+                )
+            case .failure(let refused):
+                return try .refused(refused.refusal, requestID: context.requestID)
+            }
+        }
+        if let product = adjusted.withLock({ $0 }) {
+            gate.learn(id, stock: product.stock, version: product.version)
+        }
+        return response
+    }
+
+    /// A write that is done once for its idempotency key.
+    private func write(
+        _ request: Request,
+        _ context: APIContext,
+        _ body: Data,
+        at now: Date,
+        _ write: (PostgresConnection) async throws -> RememberedAnswer
+    ) async throws -> Response {
+        let outcome = try await KeyedWrite.run(
+            request.idempotencyClaim(of: nil, body: body),
+            at: now,
+            keysSince: now - BatchCommitter.keyLifetime,
+            in: pool,
+            deadline: context.deadline,
+            write
         )
+        switch outcome {
+        case .answered(let answer): return .committed(CommitAnswer(answer: answer, isReplay: false))
+        case .replayed(let answer): return .committed(CommitAnswer(answer: answer, isReplay: true))
+        case .keyReused: throw Problem(.idempotencyKeyReused)
+        }
     }
 
     @Sendable private func show(_ request: Request, _ context: APIContext) async throws -> Response {
