@@ -31,7 +31,8 @@ enum Audit {
             """
             SELECT count(*) AS wrong FROM products p
             WHERE p.stock < 0
-               OR p.stock <> p.initial_stock - (
+               OR p.stock <> p.initial_stock
+                    + (SELECT coalesce(sum(a.delta), 0) FROM stock_adjustments a WHERE a.product_id = p.id) - (
                     SELECT coalesce(sum(i.quantity), 0) FROM order_items i JOIN orders o ON o.id = i.order_id
                     WHERE i.product_id = p.id AND o.status <> 'CANCELLED')
             """
