@@ -1,5 +1,5 @@
 /// One thing that is wrong with a request, and what would be right.
-package struct FieldError: Hashable, Sendable, Encodable {
+package struct FieldError: Hashable, FieldTable {
     /// Where: `name`, `items[2].quantity`, or the name of a query parameter.
     package let field: String
     /// What: `required`, `wrong_type`, `out_of_range`, `too_short`, `too_long`, `unknown_field`, `invalid`.
@@ -12,6 +12,12 @@ package struct FieldError: Hashable, Sendable, Encodable {
         self.field = field
         self.code = code
         self.detail = detail
+    }
+
+    package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
+        try fields.text("code", code)
+        try fields.text("detail", detail)
+        try fields.text("field", field)
     }
 }
 
@@ -29,7 +35,8 @@ package struct ValidationFailure: Error, Hashable, Sendable {
 package struct FieldReader {
     private let fields: [String: JSONValue]
     private let path: String
-    private var read: Set<String> = []
+    /// The names that were asked for; a handful.
+    private var read: [String] = []
     /// What was wrong so far.
     package private(set) var errors: [FieldError] = []
 
@@ -134,9 +141,9 @@ package struct FieldReader {
 
     /// All errors, those of fields that nobody asked for included.
     package func finished() -> [FieldError] {
-        let unknown = Set(fields.keys).subtracting(read).sorted()
+        let unknown = fields.keys.lazy.filter(isUnknown).smallest(20) { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         return errors
-            + unknown.prefix(20).map {
+            + unknown.map {
                 FieldError(
                     field: place(String($0.prefix(64))),
                     code: "unknown_field",
@@ -145,12 +152,17 @@ package struct FieldReader {
             }
     }
 
+    /// Compared byte by byte: to hash or to sort a hostile name as a `String` it is normalized each time.
+    private func isUnknown(_ name: String) -> Bool {
+        !read.contains { $0.utf8.elementsEqual(name.utf8) }
+    }
+
     private func place(_ name: String) -> String {
         path.isEmpty ? name : "\(path).\(name)"
     }
 
     private mutating func value(_ name: String) -> JSONValue {
-        read.insert(name)
+        read.append(name)
         return fields[name] ?? .null
     }
 
@@ -168,5 +180,30 @@ package struct FieldReader {
             return note(name, count > length.upperBound ? "too_long" : "too_short", bounds)
         }
         return text
+    }
+}
+
+extension Sequence {
+    /// The first `count` of the elements in order; compares each with at most `log2(count) + 2` others, whatever their
+    /// order.
+    package func smallest(_ count: Int, by precedes: (Element, Element) -> Bool) -> [Element] {
+        var smallest: [Element] = []
+        for element in self {
+            if smallest.count == count {
+                guard let last = smallest.last, precedes(element, last) else { continue }
+                smallest.removeLast()
+            }
+            var places = 0..<smallest.count
+            while !places.isEmpty {
+                let middle = places.lowerBound + places.count / 2
+                if precedes(element, smallest[middle]) {
+                    places = places.lowerBound..<middle
+                } else {
+                    places = (middle + 1)..<places.upperBound
+                }
+            }
+            smallest.insert(element, at: places.lowerBound)
+        }
+        return smallest
     }
 }

@@ -44,33 +44,22 @@ package struct OrderEvent: Sendable {
         self.data = data
     }
 
-    private struct Envelope: Encodable {
-        let specversion = "1.0"
-        let id: String
-        let source: String
-        let type: String
-        let subject: String
-        let time: String
-        let datacontenttype = "application/json"
-        let partitionkey: String
-        let sequence: Int
-        let traceparent: String?
-    }
-
     /// The whole event in JSON; `data` goes in as it stands, byte for byte.
-    package func encodedEnvelope() throws -> String {
-        let envelope = try encoded(
-            Envelope(
-                id: id.uuidString.lowercased(),
-                source: OrderEvent.source,
-                type: type,
-                subject: orderID.text,
-                time: occurredAt.rfc3339,
-                partitionkey: orderID.text,
-                sequence: sequence,
-                traceparent: traceparent
-            )
-        )
-        return "\(envelope.dropLast()),\"data\":\(data)}"
+    package func encodedEnvelope() -> String {
+        var json = JSONText()
+        json.open()
+        json.text("datacontenttype", "application/json")
+        json.uuid("id", id)
+        json.uuid("partitionkey", orderID.uuid)
+        json.integer("sequence", Int64(sequence))
+        json.text("source", OrderEvent.source)
+        json.text("specversion", "1.0")
+        json.uuid("subject", orderID.uuid)
+        json.time("time", occurredAt)
+        if let traceparent { json.text("traceparent", traceparent) }
+        json.text("type", type)
+        json.json("data", data)
+        json.close()
+        return json.string
     }
 }

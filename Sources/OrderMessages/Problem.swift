@@ -1,11 +1,15 @@
 package import OrderDomain
 
 /// An error as every caller sees it: RFC 9457, `application/problem+json`.
-package struct Problem: Error, Encodable, Sendable {
-    struct ShortageAnswer: Encodable, Sendable {
-        let productId: Int64
-        let requested: Int64
-        let available: Int64
+package struct Problem: Error, FieldTable {
+    private struct ShortagePart: FieldTable {
+        let shortage: Shortage
+
+        func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
+            try fields.integer("available", shortage.available)
+            try fields.integer("productId", shortage.productID.rawValue)
+            try fields.integer("requested", shortage.requested)
+        }
     }
 
     /// The HTTP status.
@@ -18,13 +22,9 @@ package struct Problem: Error, Encodable, Sendable {
     /// Sent as `Retry-After`, in seconds.
     package var retryAfterSeconds: Int?
     var errors: [FieldError]?
-    var shortages: [ShortageAnswer]?
+    var shortages: [Shortage]?
     var balance: Int64?
     var required: Int64?
-
-    private enum CodingKeys: String, CodingKey {
-        case type, title, status, detail, code, requestId, errors, shortages, balance, required
-    }
 
     /// Makes a problem.
     package init(status: Int, code: String, title: String, detail: String) {
@@ -34,18 +34,20 @@ package struct Problem: Error, Encodable, Sendable {
         self.detail = detail
     }
 
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode("/problems/\(code)", forKey: .type)
-        try container.encode(title, forKey: .title)
-        try container.encode(status, forKey: .status)
-        try container.encode(detail, forKey: .detail)
-        try container.encode(code, forKey: .code)
-        try container.encodeIfPresent(requestId, forKey: .requestId)
-        try container.encodeIfPresent(errors, forKey: .errors)
-        try container.encodeIfPresent(shortages, forKey: .shortages)
-        try container.encodeIfPresent(balance, forKey: .balance)
-        try container.encodeIfPresent(required, forKey: .required)
+    /// The same bytes as ``encoded(_:)``, sooner.
+    package var json: String { JSONText.string(of: self) }
+
+    package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
+        if let balance { try fields.integer("balance", balance) }
+        try fields.text("code", code)
+        try fields.text("detail", detail)
+        if let errors { try fields.objects("errors", errors) }
+        if let requestId { try fields.text("requestId", requestId) }
+        if let required { try fields.integer("required", required) }
+        if let shortages { try fields.objects("shortages", shortages.lazy.map(ShortagePart.init)) }
+        try fields.integer("status", Int64(status))
+        try fields.text("title", title)
+        try fields.text("type", "/problems/\(code)")
     }
 }
 
@@ -108,9 +110,7 @@ extension Problem {
                 }
                 .joined(separator: "; ")
             )
-            self.shortages = shortages.map {
-                ShortageAnswer(productId: $0.productID.rawValue, requested: $0.requested, available: $0.available)
-            }
+            self.shortages = shortages
         case .insufficientBalance(let balance, let required):
             self.init(
                 status: 409,

@@ -2,30 +2,44 @@ package import FoundationEssentials
 
 extension Date {
     /// This time as every wire carries it: RFC 3339, UTC, milliseconds (`2026-01-31T09:05:00.250Z`).
+    package var rfc3339: String {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(24)
+        bytes.append(rfc3339: self)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+extension [UInt8] {
+    /// Appends a time in RFC 3339.
     ///
     /// Whole-number arithmetic, so that a time read back from its text is the same time; the calendar is the one of
     /// "chrono-Compatible Low-Level Date Algorithms" (H. Hinnant), valid for the years 1 to 9999.
-    package var rfc3339: String {
-        let milliseconds = Int64((timeIntervalSince1970 * 1_000).rounded())
+    mutating func append(rfc3339 time: Date) {
+        let milliseconds = Int64((time.timeIntervalSince1970 * 1_000).rounded())
         let (days, inDay) = floorDivide(milliseconds, 86_400_000)
         let (year, month, day) = civil(fromDaysSince1970: days)
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(24)
-        append(year, digits: 4, to: &bytes)
-        bytes.append(UInt8(ascii: "-"))
-        append(month, digits: 2, to: &bytes)
-        bytes.append(UInt8(ascii: "-"))
-        append(day, digits: 2, to: &bytes)
-        bytes.append(UInt8(ascii: "T"))
-        append(inDay / 3_600_000, digits: 2, to: &bytes)
-        bytes.append(UInt8(ascii: ":"))
-        append(inDay / 60_000 % 60, digits: 2, to: &bytes)
-        bytes.append(UInt8(ascii: ":"))
-        append(inDay / 1_000 % 60, digits: 2, to: &bytes)
-        bytes.append(UInt8(ascii: "."))
-        append(inDay % 1_000, digits: 3, to: &bytes)
-        bytes.append(UInt8(ascii: "Z"))
-        return String(decoding: bytes, as: UTF8.self)
+        append(twoDigits: year / 100)
+        append(twoDigits: year % 100)
+        append(UInt8(ascii: "-"))
+        append(twoDigits: month)
+        append(UInt8(ascii: "-"))
+        append(twoDigits: day)
+        append(UInt8(ascii: "T"))
+        append(twoDigits: inDay / 3_600_000)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: inDay / 60_000 % 60)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: inDay / 1_000 % 60)
+        append(UInt8(ascii: "."))
+        append(twoDigits: inDay % 1_000 / 10)
+        append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: inDay % 10))
+        append(UInt8(ascii: "Z"))
+    }
+
+    private mutating func append(twoDigits number: Int64) {
+        append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / 10 % 10))
+        append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10))
     }
 }
 
@@ -42,13 +56,4 @@ private func civil(fromDaysSince1970 days: Int64) -> (year: Int64, month: Int64,
     let month = shifted < 10 ? shifted + 3 : shifted - 9
     let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
     return (year, month, dayOfYear - (153 * shifted + 2) / 5 + 1)
-}
-
-private func append(_ number: Int64, digits: Int, to bytes: inout [UInt8]) {
-    var divisor: Int64 = 1
-    for _ in 1..<digits { divisor *= 10 }
-    while divisor > 0 {
-        bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / divisor % 10))
-        divisor /= 10
-    }
 }

@@ -166,6 +166,27 @@ struct RequestTests {
         #expect(errors.count == 20 && errors.allSatisfy { $0.field.count == 64 && $0.code == "unknown_field" })
     }
 
+    @Test("names that only their marks tell apart are told in the order of their bytes, and the first ones only")
+    func hostileUnknownFields() {
+        let names = (100..<300).map { "a" + String(repeating: "\u{301}\u{316}", count: 60) + "\($0)" }
+        let body = names.shuffled().map { #""\#($0)":1"# }.joined(separator: ",")
+        let wrongs = order(#"{"userId":1,"items":[{"productId":1,"quantity":1}],\#(body)}"#)
+        #expect(wrongs == names.prefix(20).map { "\($0): unknown_field" })
+    }
+
+    @Test("to find the first names each is compared a bounded number of times", arguments: [0, 1, 19, 20, 21, 10_000])
+    func boundedSearch(count: Int) {
+        for numbers in [Array(0..<count), (0..<count).reversed(), (0..<count).shuffled()] {
+            var comparisons = 0
+            let smallest = numbers.smallest(20) { left, right in
+                comparisons += 1
+                return left < right
+            }
+            #expect(smallest == Array(0..<min(20, count)))
+            #expect(comparisons <= count * 6, "\(comparisons) comparisons")
+        }
+    }
+
     @Test(
         "a whole number that is none",
         arguments: [

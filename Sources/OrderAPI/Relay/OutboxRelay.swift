@@ -144,7 +144,7 @@ extension AMQPMessage {
         self.init(
             exchange: BrokerNames.eventsExchange,
             routingKey: event.type,
-            body: Array(try envelope.encodedEnvelope().utf8),
+            body: Array(envelope.encodedEnvelope().utf8),
             contentType: OrderEvent.contentType,
             messageID: event.id.uuidString.lowercased(),
             type: event.type,
