@@ -51,6 +51,7 @@ package struct BalanceEntryAnswer: FieldTable {
     /// The same bytes as ``encoded(_:)``, sooner.
     package var json: String { JSONText.string(of: self) }
 
+    /// Writes every field, in alphabetical order.
     package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
         try fields.integer("amount", entry.amount.minorUnits)
         try fields.integer("balanceAfter", entry.balanceAfter.minorUnits)
@@ -184,6 +185,7 @@ package struct OrderAnswer: FieldTable {
     /// The same bytes as ``encoded(_:)``, sooner.
     package var json: String { JSONText.string(of: self) }
 
+    /// Writes every field, in alphabetical order.
     package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
         try fields.time("createdAt", order.createdAt)
         try fields.text("currency", Money.currency)
@@ -271,7 +273,8 @@ package struct PopularAnswer: Encodable, Sendable {
     }
 }
 
-/// Writes a body with the library's coder: UTF-8, fields in alphabetical order so that the same answer has the same bytes.
+/// Writes a body with the library's coder: UTF-8, fields in alphabetical order, so that the same answer has the same
+/// bytes.
 package func encoded(_ answer: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

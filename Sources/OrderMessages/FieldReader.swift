@@ -14,6 +14,7 @@ package struct FieldError: Hashable, FieldTable {
         self.detail = detail
     }
 
+    /// Writes every field, in alphabetical order.
     package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
         try fields.text("code", code)
         try fields.text("detail", detail)

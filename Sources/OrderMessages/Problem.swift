@@ -37,6 +37,7 @@ package struct Problem: Error, FieldTable {
     /// The same bytes as ``encoded(_:)``, sooner.
     package var json: String { JSONText.string(of: self) }
 
+    /// Writes every field, in alphabetical order.
     package func write<Writer: FieldWriter>(to fields: inout Writer) throws(Writer.Failure) {
         if let balance { try fields.integer("balance", balance) }
         try fields.text("code", code)
