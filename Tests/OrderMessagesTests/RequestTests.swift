@@ -176,7 +176,9 @@ struct RequestTests {
 
     @Test("to find the first names each is compared a bounded number of times", arguments: [0, 1, 19, 20, 21, 10_000])
     func boundedSearch(count: Int) {
-        for numbers in [Array(0..<count), (0..<count).reversed(), (0..<count).shuffled()] {
+        // The last order has every number come in just before the last of the twenty.
+        let worst = Array(0..<min(19, count)) + Array(min(19, count)..<count).reversed()
+        for numbers in [Array(0..<count), (0..<count).reversed(), (0..<count).shuffled(), worst] {
             var comparisons = 0
             let smallest = numbers.smallest(20) { left, right in
                 comparisons += 1
