@@ -26,7 +26,7 @@ env: ## addresses, passwords and process ids:  source <(make -s env)
 test: ## all tests, against servers of their own
 	@ops/dev/test
 
-check: ## formatting, scripts, warnings, import graph, tidy tests
+check: ## formatting, scripts, Postman collection, warnings, import graph, tidy tests
 	@ops/dev/check
 
 coverage: ## line coverage of Sources/, at least 85 %

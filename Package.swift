@@ -33,6 +33,7 @@ extension Target.Dependency {
     static let systemPackage = product(name: "SystemPackage", package: "swift-system")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
     static let unixSignals = product(name: "UnixSignals", package: "swift-service-lifecycle")
+    static let yams = product(name: "Yams", package: "Yams")
 }
 
 let package = Package(
@@ -56,6 +57,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
@@ -68,7 +70,13 @@ let package = Package(
                 "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "EventTopology", "ServiceRuntime",
                 "OpsMetrics", "Backoff", "Postgres", "AMQP", "Redis",
                 .argumentParser, .collections, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
-                .nioFoundationCompat,
+                .nioFoundationCompat, .yams,
+            ],
+            // In the executable itself, which so needs no file beside it.
+            resources: [
+                .embedInCode("OpenAPI/openapi.yaml"),
+                .embedInCode("OpenAPI/swagger-ui.html"),
+                .embedInCode("OpenAPI/swagger-ui-start.js"),
             ]
         ),
         .executableTarget(
@@ -150,6 +158,13 @@ let package = Package(
             dependencies: ["DataPlatform", "ServiceRuntime", "OpsMetrics", .hummingbird, .hummingbirdTesting, .logging]
         ),
         .testTarget(name: "OpsMetricsTests", dependencies: ["OpsMetrics"]),
+        .testTarget(
+            name: "OrderAPITests",
+            dependencies: [
+                "OrderAPI", "OpsMetrics", "Postgres", "Redis", "ServiceRuntime",
+                .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .yams,
+            ]
+        ),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain"]),
         .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages"]),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),

@@ -66,7 +66,9 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
             operations: OperationsRoutes(
                 metrics: metrics,
                 checks: [.postgres(reads), .rabbitMQ(publisher), .redis(redis)]
-            )
+            ),
+            openAPI: try OpenAPIRoutes(),
+            swaggerUI: try SwaggerUIRoutes(folder: settings.swaggerUIFolder)
         ),
         metrics: metrics,
         logger: logger

@@ -7,13 +7,14 @@ import ServiceRuntime
 struct OrderAPISettings {
     static let help = """
         Environment:
-          DATABASE_URL  postgres://user:password@host:port/database; required
-          AMQP_URL      amqp://user:password@host:port/vhost; required
-          REDIS_URL     redis://:password@host:port/number; required
-          LISTEN_HOST   address to listen on; default 127.0.0.1
-          API_PORT      port to listen on; default 8080
-          COMMIT_LANES  batches of orders in flight at once, 1 to 16; default 1
-          LOG_LEVEL     trace, debug, info, notice, warning, error or critical; default info
+          DATABASE_URL    postgres://user:password@host:port/database; required
+          AMQP_URL        amqp://user:password@host:port/vhost; required
+          REDIS_URL       redis://:password@host:port/number; required
+          LISTEN_HOST     address to listen on; default 127.0.0.1
+          API_PORT        port to listen on; default 8080
+          COMMIT_LANES    batches of orders in flight at once, 1 to 16; default 1
+          SWAGGER_UI_DIR  folder of Swagger UI's files, shown at /docs; without it there is no such page
+          LOG_LEVEL       trace, debug, info, notice, warning, error or critical; default info
         """
 
     let database: PostgresConfiguration
@@ -22,6 +23,8 @@ struct OrderAPISettings {
     let host: String
     let port: Int
     let commitLanes: Int
+    /// Nil when Swagger UI is not installed.
+    let swaggerUIFolder: String?
 
     init(_ settings: Settings) throws {
         database = try PostgresConfiguration(
@@ -33,5 +36,7 @@ struct OrderAPISettings {
         host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
         port = try settings.port("API_PORT", default: 8080)
         commitLanes = try settings.integer("COMMIT_LANES", default: 1, in: 1...16)
+        let folder = try settings.string("SWAGGER_UI_DIR", default: "")
+        swaggerUIFolder = folder.isEmpty ? nil : folder
     }
 }

@@ -10,6 +10,8 @@ struct API {
     let orders: OrderRoutes
     let popular: PopularRoutes
     let operations: OperationsRoutes
+    let openAPI: OpenAPIRoutes
+    let swaggerUI: SwaggerUIRoutes
 }
 
 /// Wires routes to what answers them.
@@ -21,6 +23,8 @@ func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<
         Problems()
     }
     api.operations.add(to: router)
+    api.openAPI.add(to: router)
+    api.swaggerUI.add(to: router)
     let v1 = router.group("/v1")
     api.users.add(to: v1)
     api.popular.add(to: v1)

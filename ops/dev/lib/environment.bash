@@ -19,6 +19,9 @@ export_environment() {
     export LISTEN_HOST=127.0.0.1 API_PORT CONSUMER_PORT SCHEDULER_PORT PLATFORM_PORT
     export SCHEDULE_FILE=$ROOT/ops/schedule.toml MIGRATIONS_DIR=$ROOT/sql/migrations
     export BIN_DIR LOG_LEVEL=info
+    # Empty where it could not be fetched.
+    export SWAGGER_UI_DIR=
+    [[ ! -d $RUN_DIR/swagger-ui ]] || SWAGGER_UI_DIR=$RUN_DIR/swagger-ui
 }
 
 # For people and other programs only: our processes have no business with these.
