@@ -23,17 +23,17 @@ struct BatchPlan {
             let answer: CommitAnswer
             switch outcome {
             case .ordered(let order):
-                let body = try encoded(OrderAnswer(order))
+                let body = OrderAnswer(order).json
                 answer = .done(201, body, location: "/v1/orders/\(order.id.text)", version: 1)
                 events.append(OutboxEvent(.paid, order, body: body, traceparent: submission.traceparent))
             case .charged(let entry):
                 answer = .done(
                     201,
-                    try encoded(BalanceEntryAnswer(entry)),
+                    BalanceEntryAnswer(entry).json,
                     location: "/v1/users/\(entry.userID.rawValue)/balance/history"
                 )
             case .changed(let order):
-                let body = try encoded(OrderAnswer(order))
+                let body = OrderAnswer(order).json
                 answer = .done(200, body, version: order.version)
                 // An order that was cancelled already has told so.
                 if let change = changes.first, change.order == order {
@@ -42,10 +42,10 @@ struct BatchPlan {
                     events.append(OutboxEvent(type, order, body: body, traceparent: submission.traceparent))
                 }
             case .refused(let refusal):
-                answer = try .refused(refusal, requestID: submission.requestID)
+                answer = .refused(refusal, requestID: submission.requestID)
             case .replayed(let key):
                 answer =
-                    try open.answers[key].map { CommitAnswer(answer: $0, isReplay: true) }
+                    open.answers[key].map { CommitAnswer(answer: $0, isReplay: true) }
                     ?? .refused(.idempotencyKeyReused, requestID: submission.requestID)
             case .repeated(let index):
                 answer = CommitAnswer(answer: answers[index].answer, isReplay: true)
@@ -93,20 +93,20 @@ extension CommitAnswer {
         )
     }
 
-    static func refused(_ refusal: Refusal, requestID: String) throws -> CommitAnswer {
-        CommitAnswer(answer: try .refused(refusal, requestID: requestID), isReplay: false)
+    static func refused(_ refusal: Refusal, requestID: String) -> CommitAnswer {
+        CommitAnswer(answer: .refused(refusal, requestID: requestID), isReplay: false)
     }
 }
 
 extension RememberedAnswer {
-    static func refused(_ refusal: Refusal, requestID: String) throws -> RememberedAnswer {
+    static func refused(_ refusal: Refusal, requestID: String) -> RememberedAnswer {
         var problem = Problem(refusal)
         problem.requestId = requestID
         return RememberedAnswer(
             status: problem.status,
             location: nil,
             contentType: "application/problem+json",
-            body: try encoded(problem)
+            body: problem.json
         )
     }
 }

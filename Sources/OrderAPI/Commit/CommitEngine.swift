@@ -53,7 +53,7 @@ final class CommitEngine: Service {
             let shortages = gate.shortages(of: order.lines)
         {
             metrics.count("sold_out")
-            return try .refused(.insufficientStock(shortages), requestID: submission.requestID)
+            return .refused(.insufficientStock(shortages), requestID: submission.requestID)
         }
         let lane = Int(submission.command.userID.rawValue % Int64(lanes.count))
         return try await lanes[lane].submit(submission)

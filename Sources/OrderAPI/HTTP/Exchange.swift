@@ -97,13 +97,23 @@ extension Response {
         location: String? = nil,
         etag: String? = nil
     ) throws -> Response {
+        json(status, body: try encoded(answer), location: location, etag: etag)
+    }
+
+    /// An answer whose JSON is written already.
+    static func json(
+        _ status: HTTPResponse.Status,
+        body: String,
+        location: String? = nil,
+        etag: String? = nil
+    ) -> Response {
         var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store"]
         headers[.location] = location
         headers[.eTag] = etag
         return Response(
             status: status,
             headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(string: try encoded(answer)))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: body))
         )
     }
 

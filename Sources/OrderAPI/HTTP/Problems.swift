@@ -28,7 +28,7 @@ struct Problems: RouterMiddleware {
         return Response(
             status: HTTPResponse.Status(code: problem.status),
             headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(string: try encoded(problem)))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: problem.json))
         )
     }
 

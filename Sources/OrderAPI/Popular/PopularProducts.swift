@@ -53,7 +53,14 @@ actor PopularProducts {
     private let pool: PostgresPool
     private let products: ProductStore
     private let logger: Logger
-    private var kept: [Ranking: (list: Task<List, any Error>, since: ContinuousClock.Instant)] = [:]
+    /// A list, and what has been written of it: the same head of the same list has the same bytes.
+    private struct Kept {
+        let list: Task<List, any Error>
+        let since: ContinuousClock.Instant
+        var bodies: [Int: String] = [:]
+    }
+
+    private var kept: [Ranking: Kept] = [:]
 
     init(redis: RedisClient, pool: PostgresPool, logger: Logger) {
         board = RankingBoard(redis)
@@ -62,14 +69,24 @@ actor PopularProducts {
         self.logger = logger
     }
 
-    /// The list, at most a second old; throws `PostgresError` when neither server can give it.
-    func list(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
+    /// The first `limit` products as the API answers them, at most a second old.
+    ///
+    /// - Throws: `PostgresError` when neither server can give the list.
+    func body(_ ranking: Ranking, limit: Int, deadline: ContinuousClock.Instant) async throws -> String {
+        let list = try await list(ranking, deadline: deadline)
+        if let body = kept[ranking]?.bodies[limit] { return body }
+        let body = try encoded(list.answer(limit: limit))
+        kept[ranking]?.bodies[limit] = body
+        return body
+    }
+
+    private func list(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
         if let kept = kept[ranking], kept.since.duration(to: .now) < PopularProducts.lifetime {
             return try await kept.list.value
         }
         // A task of its own, since all who ask meanwhile share it: one who hangs up must not take it from the others.
         let list = Task { try await load(ranking, deadline: deadline) }
-        kept[ranking] = (list, .now)
+        kept[ranking] = Kept(list: list, since: .now)
         do {
             return try await list.value
         } catch {

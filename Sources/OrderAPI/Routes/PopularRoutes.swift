@@ -19,7 +19,6 @@ struct PopularRoutes {
         let query = try request.query(["limit", "by"])
         let page = try PageRequest(limit: query["limit"], cursor: nil, parts: 0, defaultLimit: 5)
         let ranking = try choice("by", in: query, as: Ranking.self) ?? .quantity
-        let list = try await popular.list(ranking, deadline: context.deadline)
-        return try .json(.ok, list.answer(limit: page.limit))
+        return .json(.ok, body: try await popular.body(ranking, limit: page.limit, deadline: context.deadline))
     }
 }

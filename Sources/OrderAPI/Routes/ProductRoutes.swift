@@ -93,7 +93,7 @@ struct ProductRoutes {
                     body: try encoded(StockAdjustmentAnswer(adjustment))
                 )
             case .failure(let refused):
-                return try .refused(refused.refusal, requestID: context.requestID)
+                return .refused(refused.refusal, requestID: context.requestID)
             }
         }
         if let product = adjusted.withLock({ $0 }) {
