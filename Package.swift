@@ -110,7 +110,7 @@ let package = Package(
         .executableTarget(
             name: "OrderCtl",
             dependencies: [
-                "OrderDomain", "OrderStore", "ServiceRuntime", "Postgres",
+                "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime", "Postgres",
                 .argumentParser, .logging,
             ]
         ),

@@ -50,7 +50,7 @@ final class System: Sendable {
             try await system.run("orderctl", ["migrate"])
             try await system.start([.dataPlatform, .orderAPI, .consumer])
             try await test(system)
-            try await Audit.expectNothingWrong(databaseURL: system.servers.databaseURL(as: "jumun_owner"))
+            try await system.audit()
             try await system.stopAll()
         } catch {
             system.killAll()
@@ -118,10 +118,13 @@ final class System: Sendable {
         for child in running.withLock({ $0.values }) { child.kill() }
     }
 
-    /// Runs an executable to its end; it must exit with 0. Returns what it wrote.
+    /// Runs an executable to its end, as its own role in the database or another one; it must exit with 0. Returns what
+    /// it wrote.
     @discardableResult
-    func run(_ name: String, _ arguments: [String]) async throws -> String {
-        let child = try ChildProcess(name, arguments, settings: try settings(of: name), logFolder: folder)
+    func run(_ name: String, _ arguments: [String], as role: String? = nil) async throws -> String {
+        var settings = try settings(of: name)
+        if let role { settings["DATABASE_URL"] = servers.databaseURL(as: role) }
+        let child = try ChildProcess(name, arguments, settings: settings, logFolder: folder)
         let code = try await child.exitCode(within: .seconds(60))
         child.kill()
         try #require(code == 0, "\(child.report)")
