@@ -293,7 +293,8 @@ extension AuditStore {
                 FROM sales_ledger
                 GROUP BY order_id, product_id
             ), judged AS (
-                SELECT coalesce(i.order_id, l.order_id) AS order_id, coalesce(i.product_id, l.product_id) AS product_id,
+                SELECT coalesce(i.order_id, l.order_id) AS order_id,
+                       coalesce(i.product_id, l.product_id) AS product_id,
                        (l.sold, l.sold_amount) IS DISTINCT FROM (i.quantity, i.amount) AS is_unsold,
                        CASE WHEN i.is_cancelled
                            THEN l.times_differ
@@ -324,7 +325,8 @@ extension AuditStore {
             "audit_payments",
             """
             WITH bought AS (
-                SELECT order_id, sum(amount)::bigint AS amount, bool_or(amount <> quantity::bigint * unit_price) AS is_mispriced
+                SELECT order_id, sum(amount)::bigint AS amount,
+                       bool_or(amount <> quantity::bigint * unit_price) AS is_mispriced
                 FROM order_items
                 GROUP BY order_id
             ), paid AS (
