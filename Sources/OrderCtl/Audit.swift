@@ -8,8 +8,8 @@ struct Audit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Prove in the database that balances, stocks, payments and events agree with each other.",
         discussion: """
-            Reads everything at one moment and changes nothing. Exits with 0 when every rule holds, and with 1 when one \
-            is broken: then it lists the first places of each.
+            Reads everything at one moment and changes nothing. Exits with 0 when every rule holds, and with 1 when \
+            one is broken: then it lists the first places of each.
 
             \(OrderCtl.environment)
             """

@@ -49,7 +49,8 @@ private enum AuditedShop {
         INSERT INTO products (name, price, initial_stock, stock, created_at, updated_at)
         SELECT 'product', 100, 10000, 10000, now(), now() FROM generate_series(1, 6) AS g ORDER BY g;
         INSERT INTO orders
-        SELECT d.id, d.user_id, (ARRAY['PAID', 'PREPARING', 'SHIPPED', 'DELIVERED', 'CANCELLED', 'CANCELLED'])[kind + 1],
+        SELECT d.id, d.user_id,
+               (ARRAY['PAID', 'PREPARING', 'SHIPPED', 'DELIVERED', 'CANCELLED', 'CANCELLED'])[kind + 1],
                1, 1 + (SELECT count(*) FROM step s WHERE s.id = d.id), at, at
         FROM draw d;
         INSERT INTO order_items
@@ -87,7 +88,8 @@ private enum AuditedShop {
         SET stock = initial_stock + (SELECT sum(delta) FROM stock_adjustments a WHERE a.product_id = products.id)
             - (SELECT coalesce(sum(quantity), 0) FROM sales_ledger l WHERE l.product_id = products.id);
         INSERT INTO balance_history
-        SELECT user_id, row_number() OVER chain, gen_random_uuid(), type, amount, sum(amount) OVER chain, order_id, now()
+        SELECT user_id, row_number() OVER chain, gen_random_uuid(), type, amount, sum(amount) OVER chain,
+               order_id, now()
         FROM (
             SELECT id AS user_id, 0 AS turn, 'CHARGE' AS type, 100000000 AS amount, NULL::uuid AS order_id FROM users
             UNION ALL SELECT user_id, 1, 'PAYMENT', -total_amount, id FROM orders
