@@ -131,13 +131,14 @@ extension Response {
     }
 
     /// An answer to GET that a client may have already: 304 when it says so in `If-None-Match`.
+    ///
+    /// - Throws: `Problem` with status 412 when `If-Match` asks for another version.
     static func cacheable(_ request: Request, _ answer: some Encodable, version: Int64) throws -> Response {
-        let etag = "\"\(version)\""
-        let known = request.headers[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }
-            .map { $0.trimmingCharacters(in: .whitespaces) }
-        if known.contains(etag) || known.contains("W/\(etag)") || known.contains("*") {
-            return Response(status: .notModified, headers: [.eTag: etag, .cacheControl: "no-store"])
+        try request.ifMatch.require(version: version)
+        let etag = EntityTag(version: version)
+        if request.ifNoneMatch?.matchesWeakly(etag) == true {
+            return Response(status: .notModified, headers: [.eTag: etag.field, .cacheControl: "no-store"])
         }
-        return try .json(.ok, answer, etag: etag)
+        return try .json(.ok, answer, etag: etag.field)
     }
 }
