@@ -124,8 +124,7 @@ let package = Package(
             name: "ServiceRuntime",
             dependencies: [
                 "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging,
-                .nioCore,
-                .unixSignals,
+                .nioCore, .nioHTTP1, .unixSignals,
             ]
         ),
 

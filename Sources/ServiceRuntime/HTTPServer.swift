@@ -9,7 +9,9 @@ package import ServiceLifecycle
 package enum HTTPLimits {
     /// The largest body of a request, in bytes, where a route does not say otherwise.
     package static let bodyBytes = 64 * 1024
-    /// How long a connection may be idle, or take to send a request.
+    /// How long a request may take to arrive whole, from the first byte of its head.
+    package static let requestTimeout = Duration.seconds(10)
+    /// How long a connection may be idle.
     package static let idleTimeout = Duration.seconds(30)
     /// The largest header field, in bytes.
     package static let headerFieldBytes = 16 * 1024
@@ -51,6 +53,7 @@ package func makeHTTPServer<Context: RequestContext>(
         router: router,
         server: .http1(
             configuration: HTTP1Channel.Configuration(
+                additionalChannelHandlers: [RequestDeadlineInstaller()],
                 idleTimeout: TimeAmount(HTTPLimits.idleTimeout),
                 httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                     maxHeaderFieldSize: HTTPLimits.headerFieldBytes,

@@ -159,15 +159,17 @@ struct OpenAPITests {
         )
         let redis = RedisClient(configuration: try RedisConfiguration(url: "redis://127.0.0.1:1/0"), logger: logger)
         let commitMetrics = CommitMetrics(metrics)
+        let gate = SoldOutGate()
         let engine = CommitEngine(
-            committer: BatchCommitter(pool: pool, metrics: commitMetrics, logger: logger),
+            lanes: 1,
+            committer: BatchCommitter(pool: pool, gate: gate, metrics: commitMetrics, logger: logger),
             metrics: commitMetrics,
             onCommit: {}
         )
         return makeRouter(
             API(
                 users: UserRoutes(pool: pool, engine: engine),
-                products: ProductRoutes(pool: pool),
+                products: ProductRoutes(pool: pool, gate: gate),
                 orders: OrderRoutes(pool: pool, engine: engine),
                 popular: PopularRoutes(PopularProducts(redis: redis, pool: pool, logger: logger)),
                 operations: OperationsRoutes(metrics: metrics, checks: []),

@@ -16,7 +16,7 @@ struct API {
 
 /// Wires routes to what answers them.
 func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<APIContext> {
-    let router = Router(context: APIContext.self)
+    let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
     router.addMiddleware {
         HTTPMetricsMiddleware(metrics: metrics)
         RequestIdentity()
@@ -30,5 +30,6 @@ func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<
     api.popular.add(to: v1)
     api.products.add(to: v1)
     api.orders.add(to: v1)
+    router.refuseOtherMethods()
     return router
 }

@@ -106,6 +106,16 @@ enum Precondition: Equatable, Sendable {
         }
     }
 
+    /// The versions in which the resource may be changed; nil when any will do.
+    var versions: Set<Int64>? {
+        switch self {
+        case .none, .ifMatch(.any): nil
+        case .ifMatch(.tags(let tags)):
+            Set(tags.filter { !$0.isWeak }.compactMap { Int64($0.value) }.filter(allows))
+        case .never: []
+        }
+    }
+
     /// - Throws: `Problem` with status 412 when the resource at this version is not as the client wants it.
     func require(version: Int64) throws {
         guard allows(version: version) else { throw Problem.preconditionFailed }

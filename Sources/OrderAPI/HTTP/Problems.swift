@@ -5,15 +5,19 @@ import Logging
 import OrderMessages
 import OrderStore
 import Postgres
+import ServiceRuntime
 
 /// Turns everything that is thrown into `application/problem+json`; nobody sees a stack trace or an empty 500.
 struct Problems: RouterMiddleware {
+    private static let maximumURLBytes = 8 * 1024
+
     func handle(
         _ request: Request,
         context: APIContext,
         next: @concurrent (Request, APIContext) async throws -> Response
     ) async throws -> Response {
         do {
+            guard request.head.path?.utf8.count ?? 0 <= Problems.maximumURLBytes else { throw Problem.urlTooLong }
             return try await next(request, context)
         } catch {
             return try Problems.response(to: error, request, context)
@@ -25,6 +29,7 @@ struct Problems: RouterMiddleware {
         problem.requestId = context.requestID
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         if let seconds = problem.retryAfterSeconds { headers[.retryAfter] = "\(seconds)" }
+        if let refusal = error as? MethodNotAllowed { headers[.allow] = refusal.allow }
         return Response(
             status: HTTPResponse.Status(code: problem.status),
             headers: headers,
@@ -37,6 +42,9 @@ struct Problems: RouterMiddleware {
         case let problem as Problem: problem
         case let failure as ValidationFailure: .validation(failure)
         case let body as MalformedBody: .malformed(body)
+        case is MethodNotAllowed: .methodNotAllowed(request)
+        case is RequestTooSlow: .requestTimeout
+        case is RequestMalformed: .requestMalformed
         case is UserStore.EmailTaken:
             Problem(
                 status: 409,
@@ -102,6 +110,38 @@ struct Problems: RouterMiddleware {
             code: "internal_error",
             title: "Something went wrong here",
             detail: "the failure has been logged under this request id"
+        )
+    }
+}
+
+extension Problem {
+    fileprivate static let urlTooLong = Problem(
+        status: 414,
+        code: "url_too_long",
+        title: "The URL is too long",
+        detail: "the limit is 8 KiB"
+    )
+
+    fileprivate static let requestMalformed = Problem(
+        status: 400,
+        code: "malformed_request",
+        title: "The request cannot be read",
+        detail: "its body is not framed as HTTP has it"
+    )
+
+    fileprivate static let requestTimeout = Problem(
+        status: 408,
+        code: "request_timeout",
+        title: "The request took too long to arrive",
+        detail: "a request must have arrived whole within 10 seconds"
+    )
+
+    fileprivate static func methodNotAllowed(_ request: Request) -> Problem {
+        Problem(
+            status: 405,
+            code: "method_not_allowed",
+            title: "The method is not allowed here",
+            detail: "\(request.method.rawValue.prefix(32)) is not among the methods that Allow lists"
         )
     }
 }

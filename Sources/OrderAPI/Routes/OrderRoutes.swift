@@ -71,7 +71,7 @@ struct OrderRoutes {
             of: order,
             change: change,
             reason: reason,
-            expectedVersions: request.expectedVersions,
+            expectedVersions: request.ifMatch.versions,
             entryID: .version7(at: now),
             claim: try request.idempotencyClaim(of: order.userID, body: body),
             at: now

@@ -57,7 +57,7 @@ struct ProductRoutes {
         let result = try await products.update(
             id,
             wish.changes,
-            expectedVersions: request.expectedVersions,
+            expectedVersions: request.ifMatch.versions,
             at: Date().wholeMilliseconds,
             deadline: context.deadline
         )
@@ -78,7 +78,7 @@ struct ProductRoutes {
                 of: id,
                 by: wish.delta,
                 reason: wish.reason,
-                expectedVersions: request.expectedVersions,
+                expectedVersions: request.ifMatch.versions,
                 at: now,
                 on: connection,
                 deadline: context.deadline
