@@ -28,9 +28,7 @@ extension System {
         _ lines: [(product: Int64, quantity: Int64)],
         headers: [String: String] = [:]
     ) async throws -> Web.Answer {
-        let items = lines.map { #"{"productId":\#($0.product),"quantity":\#($0.quantity)}"# }
-        let body = #"{"userId":\#(user),"items":[\#(items.joined(separator: ","))]}"#
-        return try await api.post("/v1/orders", body, headers: headers)
+        try await api.placeOrder(user, lines, headers: headers)
     }
 
     /// Orders of one piece each, all at once; all must be taken. Returns their ids.
@@ -59,6 +57,18 @@ extension System {
 
     func popular(_ query: String) async throws -> Popular {
         try await api.get("/v1/products/popular?\(query)").decoded()
+    }
+}
+
+extension Web {
+    func placeOrder(
+        _ user: Int64,
+        _ lines: [(product: Int64, quantity: Int64)],
+        headers: [String: String] = [:]
+    ) async throws -> Answer {
+        let items = lines.map { #"{"productId":\#($0.product),"quantity":\#($0.quantity)}"# }
+        let body = #"{"userId":\#(user),"items":[\#(items.joined(separator: ","))]}"#
+        return try await post("/v1/orders", body, headers: headers)
     }
 }
 

@@ -37,7 +37,7 @@ final class System: Sendable {
     let api: Web
     let platform: Web
     private let ports: [Service: UInt16]
-    private let folder: URL
+    let folder: URL
     private let running = Mutex<[Service: ChildProcess]>([:])
 
     /// Runs a test with the platform, the API and the consumer, all ready.
@@ -162,7 +162,7 @@ final class System: Sendable {
     }
 
     /// The environment as the supervisor gives it to each process: its own role, and nothing that it has no business with.
-    private func settings(of name: String) throws -> [String: String] {
+    func settings(of name: String) throws -> [String: String] {
         var settings = [
             "AMQP_URL": servers.brokerURL, "REDIS_URL": servers.redisURL, "PLATFORM_URL": platform.base,
             "LISTEN_HOST": "127.0.0.1", "LOG_LEVEL": "info", "SCHEDULE_FILE": scheduleFile.path(percentEncoded: false),
@@ -181,7 +181,7 @@ final class System: Sendable {
 }
 
 /// Ports on which nothing listens.
-private enum FreePort {
+enum FreePort {
     /// All different: each is held until the last is found.
     static func find(_ count: Int) throws -> [UInt16] {
         var sockets: [Int32] = []

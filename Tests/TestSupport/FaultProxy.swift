@@ -168,7 +168,7 @@ package final class FaultProxy: Sendable {
             guard Self.isReadable(source), waitWhilePaused() else { continue }
             let count = unsafe recv(source, &buffer, buffer.count, 0)
             guard count > 0 else { break }
-            let cut = takeCut(in: tail + buffer[..<count], direction)
+            let cut = takeCut(tail, buffer[..<count], direction)
             if cut == .beforeForwarding { break }
             guard Self.sendAll(buffer[..<count], to: sink) else { break }
             if cut == .afterForwarding { break }
@@ -185,11 +185,12 @@ package final class FaultProxy: Sendable {
         return false
     }
 
-    private func takeCut(in data: [UInt8], _ direction: Direction) -> Cut? {
+    private func takeCut(_ tail: [UInt8], _ piece: ArraySlice<UInt8>, _ direction: Direction) -> Cut? {
         state.withLock { state in
-            guard let rule = state.rule, rule.direction == direction, Self.contains(data, rule.marker) else {
-                return nil
-            }
+            guard let rule = state.rule, rule.direction == direction else { return nil }
+            // A marker that had passed as a whole before the rule was made is none of it.
+            let data = tail.suffix(rule.marker.count - 1) + piece
+            guard Self.contains(Array(data), rule.marker) else { return nil }
             state.rule = nil
             state.cuts += 1
             return rule.cut
