@@ -1,0 +1,69 @@
+"""Where the servers of this run are: what ops/dev/with-servers says in the environment."""
+
+import os
+import subprocess
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import urlsplit
+
+FOLDER = Path(__file__).resolve().parent.parent
+ROOT = FOLDER.parent.parent
+OUTPUT = ROOT / ".build" / "bench"
+POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
+
+_postgres = urlsplit(os.environ.get("JUMUN_TEST_ADMIN_DATABASE_URL", ""))
+_management = urlsplit(os.environ.get("JUMUN_TEST_RABBITMQ_MANAGEMENT_URL", ""))
+
+API_PORT = 8080 + int(os.environ.get("JUMUN_PORT_OFFSET", "0"))
+BIN_DIR = Path(os.environ.get("JUMUN_TEST_BIN_DIR", ROOT / ".build" / "release"))
+FORWARD_QUEUE = "dataplatform.forward.v1"
+
+
+def server_pids():
+    """The process ids of the servers, by name."""
+    return {name: int(os.environ[f"JUMUN_TEST_PID_{name.upper()}"]) for name in ("postgres", "rabbitmq", "redis")}
+
+
+def environment(role, database):
+    """What an executable of ours is started with, as that role."""
+    password = os.environ["JUMUN_TEST_ROLE_PASSWORD"]
+    return os.environ | {
+        "DATABASE_URL": f"postgres://{role}:{password}@{_postgres.hostname}:{_postgres.port}/{database}",
+        "AMQP_URL": os.environ["JUMUN_TEST_AMQP_URL"],
+        "REDIS_URL": os.environ["JUMUN_TEST_REDIS_URL"],
+        "MIGRATIONS_DIR": os.environ["JUMUN_TEST_MIGRATIONS_DIR"],
+        "LISTEN_HOST": "127.0.0.1",
+        "API_PORT": str(API_PORT),
+        "LOG_LEVEL": "info",
+    }
+
+
+def superuser_environment(database):
+    """With what psql and pgbench find the database."""
+    return os.environ | {
+        "PGHOST": _postgres.hostname,
+        "PGPORT": str(_postgres.port),
+        "PGUSER": _postgres.username,
+        "PGPASSWORD": _postgres.password,
+        "PGDATABASE": database,
+        "PGOPTIONS": "-c client_min_messages=warning",
+    }
+
+
+def psql(database, *arguments, **variables):
+    """Runs psql as superuser; what it prints, without headings. A statement that fails ends the run."""
+    settings = [option for name, value in variables.items() for option in ("-v", f"{name}={value}")]
+    command = [POSTGRES_BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *settings, *arguments]
+    return subprocess.run(
+        command, env=superuser_environment(database), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+
+
+def forget_events():
+    """Empties the queue of published events, which nobody consumes here."""
+    url = f"http://{_management.hostname}:{_management.port}/api/queues/jumun/{FORWARD_QUEUE}/contents"
+    request = urllib.request.Request(url, method="DELETE")
+    credentials = b64encode(f"{_management.username}:{_management.password}".encode()).decode()
+    request.add_header("Authorization", f"Basic {credentials}")
+    urllib.request.urlopen(request, timeout=60).close()
