@@ -11,7 +11,7 @@ export const options = {
             rate: Number(RATE),
             timeUnit: '1s',
             duration: `${SECONDS}s`,
-            preAllocatedVUs: 100,
+            preAllocatedVUs: 300,
             maxVUs: 1000,
         },
     },
