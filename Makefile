@@ -1,7 +1,8 @@
-# The commands of Jumun. Each is a script in ops/dev; what they share is in ops/dev/lib.
+# The commands of Jumun. Each is a script in ops/dev, with what they share in ops/dev/lib; the benchmark is in ops/bench.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+.PHONY: help up down reset status env test check coverage bench
 .PHONY: help up down reset status env test soak check coverage
 
 help: ## show this list
@@ -34,3 +35,6 @@ check: ## formatting, scripts, Postman collection, warnings, import graph, tidy 
 
 coverage: ## line coverage of Sources/, at least 85 %
 	@ops/dev/coverage
+
+bench: ## every figure of docs/performance.md, measured in one run
+	@ops/bench/run

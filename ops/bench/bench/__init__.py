@@ -1,1 +1,1 @@
-"""Measures what docs/performance.md tells of. Each module is one topic; `python3 -m bench --help` lists the sections."""
+"""Measures what docs/performance.md tells of; a module a topic. `python3 -m bench --help` lists the sections."""

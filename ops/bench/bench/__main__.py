@@ -13,6 +13,9 @@ from .figures import figure_rows, print_table
 from .processes import CORES
 from .servers import OUTPUT, ROOT
 
+# Above this share of the machine for others, figures are of no use to anybody else.
+QUIET_PERCENT = 5
+
 SECTIONS = {
     "throughput": orders.throughput,
     "hot": orders.hot,
@@ -92,6 +95,10 @@ def report(options, machine, figures, broken):
     path = OUTPUT / "result.json"
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print(f"\nEvery sample: {path}")
+    others = [sample for section in figures.values() for figure in section if figure.unit == orders.OTHERS_UNIT
+              for sample in figure.samples]
+    if others and max(others) > QUIET_PERCENT:
+        print(f"The machine was not quiet: others used up to {max(others):.0f} % of it. Do not publish these figures.")
 
 
 main()

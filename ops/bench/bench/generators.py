@@ -65,8 +65,8 @@ class Transactions:
 def pgbench(database, script, seconds, clients, **variables):
     """pgbench with prepared statements, one connection a client."""
     definitions = [option for name, value in variables.items() for option in ("-D", f"{name}={value}")]
-    command = [POSTGRES_BIN / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", min(clients, THREADS), "-T", seconds,
-               "-f", FOLDER / "pgbench" / f"{script}.sql", *definitions]
+    command = [POSTGRES_BIN / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", min(clients, THREADS),
+               "-T", seconds, "-f", FOLDER / "pgbench" / f"{script}.sql", *definitions]
     output = _run(command, env=superuser_environment(database.name))
     failed = re.search(r"number of failed transactions: (\d+)", output)
     if failed and int(failed[1]):

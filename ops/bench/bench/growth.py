@@ -1,5 +1,7 @@
 """What changes with the number of orders: speed with full tables, memory after many orders."""
 
+import time
+
 from . import generators
 from .database import PRODUCTS, Broken, Database
 from .figures import Figure, ratios
@@ -11,9 +13,10 @@ from .servers import forget_events
 def large(options):
     """Orders a second with millions of orders in the tables, beside the same with none."""
     empty, full = Database("jumun"), Database("jumun_large")
+    start = time.monotonic()
     full.open_shop()
     full.add_old_orders(options.old_orders)
-    print(f"  {options.old_orders:,} orders are there", flush=True)
+    print(f"  {options.old_orders:,} orders are there after {time.monotonic() - start:.0f} s", flush=True)
     with_none, with_many = [], []
     for number in range(1, options.rounds + 1):
         empty.open_shop()

@@ -30,7 +30,11 @@ class OrderAPI:
                 [BIN_DIR / "order-api", "serve"], env=environment("jumun_api", self._database.name),
                 stdout=log, stderr=log,
             )
-        _wait_until(self._is_ready, START_TIMEOUT_S, "order-api did not become ready")
+        try:
+            _wait_until(self._is_ready, START_TIMEOUT_S, "order-api did not become ready")
+        except BaseException:
+            self._process.kill()
+            raise
         return self
 
     def __exit__(self, *_error):
@@ -39,7 +43,7 @@ class OrderAPI:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            raise
+            raise Broken(f"order-api did not stop within {STOP_TIMEOUT_S} s") from None
         forget_events()
 
     def _is_ready(self):
@@ -60,7 +64,8 @@ class OrderAPI:
 
     def order_statuses(self):
         """The HTTP statuses with which orders have been answered."""
-        answered = re.findall(r"^http_request_duration_seconds_count\{(.*)\} [1-9]", self.get("/metrics"), re.MULTILINE)
+        metrics = self.get("/metrics")
+        answered = re.findall(r"^http_request_duration_seconds_count\{(.*)\} [1-9]", metrics, re.MULTILINE)
         labels = [dict(re.findall(r'(\w+)="(.*?)"', text)) for text in answered]
         return {label["status"] for label in labels if label["method"] == "POST" and label["route"] == "/v1/orders"}
 
@@ -74,7 +79,8 @@ class OrderAPI:
         return time.monotonic() - start
 
     def _published_events(self):
-        acked = re.search(r'^orders_outbox_published_total\{result="acked"\} (\S+)$', self.get("/metrics"), re.MULTILINE)
+        metrics = self.get("/metrics")
+        acked = re.search(r'^orders_outbox_published_total\{result="acked"\} (\S+)$', metrics, re.MULTILINE)
         return float(acked[1]) if acked else 0
 
 

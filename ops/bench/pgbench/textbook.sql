@@ -1,4 +1,4 @@
--- An order as textbooks place it: ten statements in one transaction, rows locked with FOR UPDATE before they are changed.
+-- An order as textbooks place it: ten statements in one transaction, rows locked with FOR UPDATE before they change.
 \set buyer random(1, :users)
 \set product random(1, :products)
 BEGIN;

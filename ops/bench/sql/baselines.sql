@@ -59,8 +59,8 @@ BEGIN
 END
 $$;
 
--- Many orders in one call; a savepoint each, so that a refused one leaves the others alone. Locks are taken in one order
--- first, or two calls could wait for each other.
+-- Many orders in one call; a savepoint each, so that a refused one leaves the others alone. Locks are taken first, by
+-- id, or two calls could wait for each other.
 CREATE FUNCTION bench.place_orders(buyers bigint[], products bigint[]) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     accepted integer := 0;
