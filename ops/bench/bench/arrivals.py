@@ -20,7 +20,7 @@ def open_loop(options):
     """k6 sends 1,000 orders/s for six times the length of another load: 60 s."""
     database = Database("jumun")
     seconds = 6 * options.seconds
-    p50, p99, worst, failed = [], [], [], []
+    p50, p99, worst, failed, not_begun = [], [], [], [], []
     for _ in range(options.rounds):
         database.open_shop()
         with OrderAPI(database):
@@ -37,10 +37,12 @@ def open_loop(options):
         p99.append(metrics["http_req_duration"]["p(99)"])
         worst.append(metrics["http_req_duration"]["max"])
         failed.append(refused + dropped)
+        not_begun.append(dropped)
     title = f"open loop, {RATE_PER_SECOND:,} orders/s for {seconds} s"
     return [
         Figure(f"{title}: p99", p99, "ms", at_most=25),
         Figure(f"{title}: failed", failed, at_most=0),
+        Figure(f"{title}: of these never begun by k6", not_begun),
         Figure(f"{title}: p50", p50, "ms"),
         Figure(f"{title}: slowest", worst, "ms"),
     ]
