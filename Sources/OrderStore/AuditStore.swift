@@ -10,6 +10,7 @@ package enum AuditStore {
     /// What must be true.
     package enum Rule: String, CaseIterable, Sendable {
         case keyStands = "key-stands"
+        case rowHasOrder = "row-has-order"
         case balanceIsSumOfHistory = "balance-is-sum-of-history"
         case balanceIsNotNegative = "balance-is-not-negative"
         case versionCountsHistory = "version-counts-history"
@@ -114,7 +115,7 @@ extension AuditStore.Rule {
     /// The number of the invariant that the rule is part of; 0 is what all of them rest on.
     package var invariant: Int {
         switch self {
-        case .keyStands: 0
+        case .keyStands, .rowHasOrder: 0
         case .balanceIsSumOfHistory, .balanceIsNotNegative, .versionCountsHistory, .historyIsChain: 1
         case .stockAddsUp, .stockIsNotNegative, .itemHasSale, .cancelledItemIsTakenBack: 2
         case .totalIsSumOfItems, .itemIsQuantityTimesPrice, .orderHasPayment, .refundedIfCancelled,
@@ -130,6 +131,7 @@ extension AuditStore.Rule {
     package var place: String {
         switch self {
         case .keyStands: "key"
+        case .rowHasOrder: "order"
         case .balanceIsSumOfHistory, .balanceIsNotNegative, .versionCountsHistory: "user"
         case .historyIsChain: "user/version"
         case .stockAddsUp, .stockIsNotNegative: "product"
@@ -150,7 +152,7 @@ extension AuditStore {
     enum Statements {
         static let all = [exportSnapshot, planMerges] + firstChecks + secondChecks
         /// Each takes half of the time.
-        static let firstChecks = [sales, events]
+        static let firstChecks = [strays, sales, events]
         static let secondChecks = [keys, payments, stocks, histories, balances, states, transitions]
 
         static let exportSnapshot = SQLStatement("audit_export_snapshot", "SELECT pg_export_snapshot() AS snapshot")
@@ -176,14 +178,38 @@ extension AuditStore {
                        count(*) OVER () AS total,
                        row_number() OVER (ORDER BY needed.name) AS number
                 FROM (VALUES
-                    ('balance_history_order_key'), ('balance_history_pkey'), ('order_items_order_id_product_id_key'),
-                    ('order_items_pkey'), ('order_transitions_pkey'), ('orders_pkey'), ('outbox_events_pkey'),
+                    ('balance_history_order_key'), ('balance_history_pkey'), ('order_items_pkey'),
+                    ('order_transitions_pkey'), ('orders_pkey'), ('outbox_events_pkey'),
                     ('payments_pkey'), ('products_pkey'), ('sales_ledger_pkey'), ('users_pkey')
                 ) AS needed (name)
                 LEFT JOIN pg_index i ON i.indexrelid = to_regclass(needed.name) AND i.indisunique AND i.indisvalid
                 WHERE i.indexrelid IS NULL
             )
             SELECT 'key-stands' AS rule, name AS id, total FROM missing WHERE number <= $1 ORDER BY number
+            """
+        )
+
+        /// What foreign keys do not keep: rows of an order that is not there.
+        static let strays = SQLStatement(
+            "audit_strays",
+            """
+            WITH stray AS (
+                SELECT i.order_id FROM order_items i
+                WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = i.order_id)
+                UNION
+                SELECT p.order_id FROM payments p
+                WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = p.order_id)
+                UNION
+                SELECT h.order_id FROM balance_history h
+                WHERE h.order_id IS NOT NULL AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.order_id)
+            ), numbered AS (
+                SELECT order_id, count(*) OVER () AS total, row_number() OVER (ORDER BY order_id) AS number
+                FROM stray
+            )
+            SELECT 'row-has-order' AS rule, order_id::text AS id, total
+            FROM numbered
+            WHERE number <= $1
+            ORDER BY number
             """
         )
 

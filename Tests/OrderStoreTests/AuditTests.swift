@@ -28,7 +28,8 @@ private enum AuditedShop {
 
     /// Empties all tables and fills them rightly.
     static let rebuild = """
-        TRUNCATE users, products, orders, outbox_events RESTART IDENTITY CASCADE;
+        TRUNCATE users, products, orders, order_items, payments, balance_history, sales_ledger, outbox_events
+            RESTART IDENTITY CASCADE;
         CREATE TEMP TABLE draw AS
         SELECT g AS number, ('00000000-0000-7000-8000-' || lpad(g::text, 12, '0'))::uuid AS id, 1 + g % 5 AS user_id,
                g % 6 AS kind, 1 + abs(hashint8extended(g, \(seed)) % 3) AS lines,
@@ -240,6 +241,14 @@ extension Corruption {
         Corruption(
             "UPDATE orders SET user_id = \(S.buyer(S.paid + 1)) \(of(S.paid, "id"))",
             [.entriesAreTheBuyers: [S.id(S.paid)]]
+        ),
+        Corruption(
+            "INSERT INTO payments SELECT '\(ghost)', amount, status, paid_at, refunded_at FROM payments \(of(S.paid))",
+            [.rowHasOrder: [ghost]]
+        ),
+        Corruption(
+            "UPDATE balance_history SET order_id = '\(ghost)' \(of(S.paid))",
+            [.rowHasOrder: [ghost], .orderHasPaymentEntry: [S.id(S.paid)]]
         ),
     ]
 

@@ -73,7 +73,7 @@ struct SchemaTests {
             "UPDATE products SET stock = -1",
             "UPDATE products SET price = 0",
             "INSERT INTO users (name, email, created_at, updated_at) VALUES ('b', 'A@EXAMPLE.COM', now(), now())",
-            "INSERT INTO payments VALUES (gen_random_uuid(), 1, 'PAID', now(), NULL)",
+            "INSERT INTO payments VALUES (gen_random_uuid(), 1, 'REFUNDED', now(), NULL)",
             "INSERT INTO orders VALUES (gen_random_uuid(), 99, 'PAID', 1, 1, now(), now())",
             "INSERT INTO orders VALUES (gen_random_uuid(), 1, 'LOST', 1, 1, now(), now())",
             "INSERT INTO balance_history VALUES (1, 1, gen_random_uuid(), 'PAYMENT', 5, 5, NULL, now())",

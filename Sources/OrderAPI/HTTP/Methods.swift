@@ -12,7 +12,8 @@ extension Router {
     ///
     /// HEAD is left to the router, which makes it of GET.
     func refuseOtherMethods() {
-        let all: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options, .trace]
+        let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"]
+            .compactMap { HTTPRequest.Method($0) }
         for (path, routes) in Dictionary(grouping: routes, by: { $0.path.description }) {
             var served = Set(routes.map(\.method))
             if served.contains(.get) { served.insert(.head) }
