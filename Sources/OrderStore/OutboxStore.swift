@@ -200,7 +200,10 @@ extension OutboxStore {
             """
         )
 
-        /// Counts at most 10,000 a shard: beyond that the number says "too many" all the same.
+        /// Counts at most 10,000 a shard and condition: beyond that the number says "too many" all the same.
+        ///
+        /// Two branches, each with an index condition of its own, the first in the index's order: as one condition
+        /// with OR under a LIMIT the planner reads the whole table, which it does not expect to be nearly all done.
         static let pending = SQLStatement(
             "outbox_pending",
             """
@@ -209,14 +212,23 @@ extension OutboxStore {
             CROSS JOIN LATERAL (
                 SELECT count(*) AS count, min(occurred_at) AS oldest
                 FROM (
-                    SELECT e.occurred_at
-                    FROM outbox_events e
-                    WHERE e.shard = c.shard
-                        AND (e.txid >= pg_snapshot_xmax(c.base)
-                            OR e.txid = ANY (ARRAY(SELECT pg_snapshot_xip(c.base))))
-                        AND NOT pg_visible_in_snapshot(e.txid, c.base)
-                        AND NOT (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target))
-                    LIMIT 10000
+                    (
+                        SELECT e.occurred_at
+                        FROM outbox_events e
+                        WHERE e.shard = c.shard
+                            AND e.txid >= pg_snapshot_xmax(c.base)
+                            AND NOT (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target))
+                        ORDER BY e.shard, e.txid
+                        LIMIT 10000
+                    )
+                    UNION ALL
+                    (
+                        SELECT e.occurred_at
+                        FROM pg_snapshot_xip(c.base) AS running (txid)
+                        JOIN outbox_events e ON e.shard = c.shard AND e.txid = running.txid
+                        WHERE NOT (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target))
+                        LIMIT 10000
+                    )
                 ) unconfirmed
             ) waiting
             """

@@ -12,6 +12,17 @@ struct API {
     let operations: OperationsRoutes
     let openAPI: OpenAPIRoutes
     let swaggerUI: SwaggerUIRoutes
+
+    func add(to router: Router<APIContext>) {
+        operations.add(to: router)
+        openAPI.add(to: router)
+        swaggerUI.add(to: router)
+        let v1 = router.group("/v1")
+        users.add(to: v1)
+        popular.add(to: v1)
+        products.add(to: v1)
+        orders.add(to: v1)
+    }
 }
 
 /// Wires routes to what answers them.
@@ -22,14 +33,7 @@ func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<
         RequestIdentity()
         Problems()
     }
-    api.operations.add(to: router)
-    api.openAPI.add(to: router)
-    api.swaggerUI.add(to: router)
-    let v1 = router.group("/v1")
-    api.users.add(to: v1)
-    api.popular.add(to: v1)
-    api.products.add(to: v1)
-    api.orders.add(to: v1)
+    api.add(to: router)
     router.refuseOtherMethods()
     return router
 }
