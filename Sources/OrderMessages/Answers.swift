@@ -102,7 +102,7 @@ package struct StockAdjustmentAnswer: Encodable, Sendable {
 
     /// Writes an adjustment.
     package init(_ adjustment: StockAdjustment) {
-        id = adjustment.id.uuidString.lowercased()
+        id = adjustment.id.text
         productId = adjustment.productID.rawValue
         delta = adjustment.delta
         reason = adjustment.reason

@@ -87,7 +87,7 @@ struct BatchCommitter: Sendable {
                     on: connection,
                     deadline: deadline
                 )
-                let plan = try BatchPlan(batch, open)
+                let plan = BatchPlan(batch, open)
                 openTransaction = open.transactionID
                 committed = plan.answers
                 try await CommitStore.commit(

@@ -13,7 +13,7 @@ struct BatchPlan {
     let answers: [CommitAnswer]
 
     /// Decides the batch on what was read of it.
-    init(_ batch: [Submission], _ open: CommitStore.OpenBatch) throws {
+    init(_ batch: [Submission], _ open: CommitStore.OpenBatch) {
         let adjudication = adjudicate(batch.map(\.command), open.snapshot)
         var answers: [CommitAnswer] = []
         var events: [OutboxEvent] = []
@@ -81,16 +81,8 @@ extension CommitAnswer {
         location: String? = nil,
         version: Int? = nil
     ) -> CommitAnswer {
-        CommitAnswer(
-            answer: RememberedAnswer(
-                status: status,
-                location: location,
-                contentType: "application/json",
-                etag: version.map { "\"\($0)\"" },
-                body: body
-            ),
-            isReplay: false
-        )
+        let answer = RememberedAnswer.done(status, body, location: location, version: version.map(Int64.init))
+        return CommitAnswer(answer: answer, isReplay: false)
     }
 
     static func refused(_ refusal: Refusal, requestID: String) -> CommitAnswer {
@@ -99,6 +91,17 @@ extension CommitAnswer {
 }
 
 extension RememberedAnswer {
+    /// - Parameter version: of the resource that the body shows, if it has one.
+    static func done(_ status: Int, _ body: String, location: String?, version: Int64?) -> RememberedAnswer {
+        RememberedAnswer(
+            status: status,
+            location: location,
+            contentType: "application/json",
+            etag: version.map { EntityTag(version: $0).field },
+            body: body
+        )
+    }
+
     static func refused(_ refusal: Refusal, requestID: String) -> RememberedAnswer {
         var problem = Problem(refusal)
         problem.requestId = requestID

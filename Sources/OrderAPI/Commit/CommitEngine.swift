@@ -10,6 +10,13 @@ struct Submission: Sendable {
     let traceparent: String?
 }
 
+extension Submission {
+    /// The command of a request.
+    init(_ command: Command, _ context: APIContext) {
+        self.init(command: command, requestID: context.requestID, traceparent: context.traceparent)
+    }
+}
+
 /// What a command's sender is told.
 struct CommitAnswer: Sendable {
     let answer: RememberedAnswer

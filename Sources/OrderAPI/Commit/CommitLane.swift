@@ -1,7 +1,5 @@
 import DequeModule
-import OrderDomain
 import OrderMessages
-import OrderStore
 import Synchronization
 
 /// Takes commands in the order of their arrival and commits them in batches.

@@ -14,7 +14,7 @@ extension Request {
     ///
     /// - Parameter mayBeEmpty: whether no body at all will do, whatever its type.
     /// - Throws: `Problem` with status 415 or 408, `HTTPError` with 413.
-    func jsonBody(_ context: APIContext, mayBeEmpty: Bool = false) async throws -> Data {
+    func jsonBody(mayBeEmpty: Bool = false) async throws -> Data {
         if mayBeEmpty, headers[.contentType] == nil, headers[.transferEncoding] == nil,
             headers[.contentLength].map({ $0 == "0" }) ?? true
         {

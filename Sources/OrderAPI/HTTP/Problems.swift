@@ -20,11 +20,11 @@ struct Problems: RouterMiddleware {
             guard request.head.path?.utf8.count ?? 0 <= Problems.maximumURLBytes else { throw Problem.urlTooLong }
             return try await next(request, context)
         } catch {
-            return try Problems.response(to: error, request, context)
+            return Problems.response(to: error, request, context)
         }
     }
 
-    private static func response(to error: any Error, _ request: Request, _ context: APIContext) throws -> Response {
+    private static func response(to error: any Error, _ request: Request, _ context: APIContext) -> Response {
         var problem = problem(for: error, request, context.logger)
         problem.requestId = context.requestID
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]

@@ -45,7 +45,7 @@ struct RequestIdentity: RouterMiddleware {
     /// The caller's own id if it is a sensible one: up to 128 visible ASCII characters.
     private static func requestID(_ sent: String?) -> String {
         guard let sent, (1...128).contains(sent.utf8.count), sent.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            return UUID.version7().uuidString.lowercased()
+            return UUID.version7().text
         }
         return sent
     }

@@ -73,22 +73,27 @@ actor PopularProducts {
     ///
     /// - Throws: `PostgresError` when neither server can give the list.
     func body(_ ranking: Ranking, limit: Int, deadline: ContinuousClock.Instant) async throws -> String {
-        let list = try await list(ranking, deadline: deadline)
-        if let body = kept[ranking]?.bodies[limit] { return body }
+        let (list, since) = try await list(ranking, deadline: deadline)
+        // While the list was awaited another may have taken its place, whose bodies are not this one's.
+        let isKept = kept[ranking]?.since == since
+        if isKept, let body = kept[ranking]?.bodies[limit] { return body }
         let body = try encoded(list.answer(limit: limit))
-        kept[ranking]?.bodies[limit] = body
+        if isKept { kept[ranking]?.bodies[limit] = body }
         return body
     }
 
-    private func list(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
+    private func list(
+        _ ranking: Ranking,
+        deadline: ContinuousClock.Instant
+    ) async throws -> (list: List, since: ContinuousClock.Instant) {
         if let kept = kept[ranking], kept.since.duration(to: .now) < PopularProducts.lifetime {
-            return try await kept.list.value
+            return (try await kept.list.value, kept.since)
         }
         // A task of its own, since all who ask meanwhile share it: one who hangs up must not take it from the others.
-        let list = Task { try await load(ranking, deadline: deadline) }
-        kept[ranking] = Kept(list: list, since: .now)
+        let new = Kept(list: Task { try await load(ranking, deadline: deadline) }, since: .now)
+        kept[ranking] = new
         do {
-            return try await list.value
+            return (try await new.list.value, new.since)
         } catch {
             kept[ranking] = nil
             throw error

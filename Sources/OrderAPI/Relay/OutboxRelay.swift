@@ -4,6 +4,7 @@ import EventTopology
 import Foundation
 import Logging
 import OpsMetrics
+import OrderDomain
 import OrderMessages
 import OrderStore
 import Postgres
@@ -146,7 +147,7 @@ extension AMQPMessage {
             routingKey: event.type,
             body: Array(envelope.encodedEnvelope().utf8),
             contentType: OrderEvent.contentType,
-            messageID: event.id.uuidString.lowercased(),
+            messageID: event.id.text,
             type: event.type,
             appID: "jumun",
             timestamp: Int64(event.occurredAt.timeIntervalSince1970),

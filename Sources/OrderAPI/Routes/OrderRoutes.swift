@@ -25,7 +25,7 @@ struct OrderRoutes {
     }
 
     @Sendable private func place(_ request: Request, _ context: APIContext) async throws -> Response {
-        let body = try await request.jsonBody(context)
+        let body = try await request.jsonBody()
         let wish = try PlaceOrderRequest(parsing: body)
         let now = Date().wholeMilliseconds
         let command = PlaceOrder(
@@ -36,22 +36,19 @@ struct OrderRoutes {
             claim: try request.idempotencyClaim(of: wish.userID, body: body),
             at: now
         )
-        let answer = try await engine.submit(
-            Submission(command: .placeOrder(command), requestID: context.requestID, traceparent: context.traceparent)
-        )
-        return .committed(answer)
+        return .committed(try await engine.submit(Submission(.placeOrder(command), context)))
     }
 
     @Sendable private func cancel(_ request: Request, _ context: APIContext) async throws -> Response {
         let id = try context.orderID()
-        let body = try await request.jsonBody(context, mayBeEmpty: true)
+        let body = try await request.jsonBody(mayBeEmpty: true)
         let wish = try CancelOrderRequest(parsing: body)
         return try await change(id, .cancel, reason: wish.reason, body, request, context)
     }
 
     @Sendable private func move(_ request: Request, _ context: APIContext) async throws -> Response {
         let id = try context.orderID()
-        let body = try await request.jsonBody(context)
+        let body = try await request.jsonBody()
         let wish = try TransitionRequest(parsing: body)
         return try await change(id, .become(wish.to), reason: wish.reason, body, request, context)
     }
@@ -76,10 +73,7 @@ struct OrderRoutes {
             claim: try request.idempotencyClaim(of: order.userID, body: body),
             at: now
         )
-        let answer = try await engine.submit(
-            Submission(command: .changeOrder(command), requestID: context.requestID, traceparent: context.traceparent)
-        )
-        return .committed(answer)
+        return .committed(try await engine.submit(Submission(.changeOrder(command), context)))
     }
 
     @Sendable private func history(_ request: Request, _ context: APIContext) async throws -> Response {

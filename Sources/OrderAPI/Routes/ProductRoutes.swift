@@ -4,7 +4,6 @@ import OrderDomain
 import OrderMessages
 import OrderStore
 import Postgres
-import Synchronization
 
 /// `/v1/products`: the catalogue.
 struct ProductRoutes {
@@ -27,7 +26,7 @@ struct ProductRoutes {
     }
 
     @Sendable private func create(_ request: Request, _ context: APIContext) async throws -> Response {
-        let body = try await request.jsonBody(context)
+        let body = try await request.jsonBody()
         let wish = try CreateProductRequest(parsing: body)
         let now = Date().wholeMilliseconds
         return try await write(request, context, body, at: now) { connection in
@@ -41,19 +40,18 @@ struct ProductRoutes {
                 on: connection,
                 deadline: context.deadline
             )
-            return RememberedAnswer(
-                status: 201,
+            return .done(
+                201,
+                try encoded(ProductAnswer(product)),
                 location: "/v1/products/\(product.id.rawValue)",
-                contentType: "application/json",
-                etag: "\"\(product.version)\"",
-                body: try encoded(ProductAnswer(product))
+                version: product.version
             )
         }
     }
 
     @Sendable private func update(_ request: Request, _ context: APIContext) async throws -> Response {
         let id = try context.productID()
-        let wish = try UpdateProductRequest(parsing: await request.jsonBody(context))
+        let wish = try UpdateProductRequest(parsing: await request.jsonBody())
         let result = try await products.update(
             id,
             wish.changes,
@@ -62,17 +60,18 @@ struct ProductRoutes {
             deadline: context.deadline
         )
         switch result {
-        case .success(let product): return try .json(.ok, ProductAnswer(product), etag: "\"\(product.version)\"")
+        case .success(let product):
+            return try .json(.ok, ProductAnswer(product), etag: EntityTag(version: product.version).field)
         case .failure(let refused): throw Problem(refused.refusal)
         }
     }
 
     @Sendable private func adjustStock(_ request: Request, _ context: APIContext) async throws -> Response {
         let id = try context.productID()
-        let body = try await request.jsonBody(context)
+        let body = try await request.jsonBody()
         let wish = try AdjustStockRequest(parsing: body)
         let now = Date().wholeMilliseconds
-        let adjusted = Mutex<Product?>(nil)
+        var adjusted: Product?
         let response = try await write(request, context, body, at: now) { connection in
             let result = try await ProductStore.adjustStock(
                 of: id,
@@ -85,18 +84,18 @@ struct ProductRoutes {
             )
             switch result {
             case .success((let adjustment, let product)):
-                adjusted.withLock { $0 = product }
-                return RememberedAnswer(
-                    status: 201,
+                adjusted = product
+                return .done(
+                    201,
+                    try encoded(StockAdjustmentAnswer(adjustment)),
                     location: "/v1/products/\(id.rawValue)",
-                    contentType: "application/json",
-                    body: try encoded(StockAdjustmentAnswer(adjustment))
+                    version: nil
                 )
             case .failure(let refused):
                 return .refused(refused.refusal, requestID: context.requestID)
             }
         }
-        if let product = adjusted.withLock({ $0 }) {
+        if let product = adjusted {
             gate.learn(id, stock: product.stock, version: product.version)
         }
         return response

@@ -24,7 +24,7 @@ struct UserRoutes {
     }
 
     @Sendable private func create(_ request: Request, _ context: APIContext) async throws -> Response {
-        let wish = try CreateUserRequest(parsing: await request.jsonBody(context))
+        let wish = try CreateUserRequest(parsing: await request.jsonBody())
         let user = try await users.create(
             name: wish.name,
             email: wish.email,
@@ -45,7 +45,7 @@ struct UserRoutes {
 
     @Sendable private func charge(_ request: Request, _ context: APIContext) async throws -> Response {
         let user = try context.userID()
-        let body = try await request.jsonBody(context)
+        let body = try await request.jsonBody()
         let wish = try ChargeRequest(parsing: body)
         let now = Date().wholeMilliseconds
         let command = ChargeBalance(
@@ -55,14 +55,7 @@ struct UserRoutes {
             claim: try request.idempotencyClaim(of: user, body: body),
             at: now
         )
-        let answer = try await engine.submit(
-            Submission(
-                command: .chargeBalance(command),
-                requestID: context.requestID,
-                traceparent: context.traceparent
-            )
-        )
-        return .committed(answer)
+        return .committed(try await engine.submit(Submission(.chargeBalance(command), context)))
     }
 
     @Sendable private func history(_ request: Request, _ context: APIContext) async throws -> Response {
