@@ -150,6 +150,7 @@ let package = Package(
             dependencies: ["OrderStore", "Postgres", "AMQP", "Redis", .logging, .subprocess],
             path: "Tests/TestSupport"
         ),
+        .target(name: "SeededRandom", path: "Tests/SeededRandom"),
         .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
         .testTarget(name: "ConsumerTests", dependencies: ["Consumer", "AMQP", "ServiceRuntime"]),
         .testTarget(
@@ -164,8 +165,8 @@ let package = Package(
                 .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .yams,
             ]
         ),
-        .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain"]),
-        .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages"]),
+        .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain", "SeededRandom"]),
+        .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages", "SeededRandom"]),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),
         .testTarget(
             name: "ServiceRuntimeTests",
@@ -184,7 +185,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "Postgres", "Redis", "TestSupport", .asyncHTTPClient, .logging, .nioCore, .nioHTTP1,
+                "Postgres", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging, .nioCore, .nioHTTP1,
             ]
         ),
     ],

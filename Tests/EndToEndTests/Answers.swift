@@ -1,3 +1,5 @@
+import Testing
+
 // The answers of the API and of the platform as the contract has them. Nothing of these is shared with the
 // executables: a changed field must break a test.
 
@@ -129,4 +131,22 @@ struct PlatformStatistics: Decodable, Sendable {
     let unique: Int
     let duplicates: Int
     let refused: Int
+}
+
+/// The answer is a problem of that kind.
+@discardableResult
+func refused(
+    _ answer: Web.Answer,
+    _ status: UInt,
+    _ code: String,
+    sourceLocation: SourceLocation = #_sourceLocation
+) throws -> Problem {
+    let contentType = answer.header("content-type")
+    #expect(contentType == "application/problem+json", sourceLocation: sourceLocation)
+    let problem: Problem = try answer.decoded()
+    #expect(answer.status == status, "\(answer.body)", sourceLocation: sourceLocation)
+    #expect((problem.status, problem.code) == (status, code), sourceLocation: sourceLocation)
+    #expect(problem.type == "/problems/\(code)", sourceLocation: sourceLocation)
+    #expect(problem.requestId == answer.header("x-request-id"), sourceLocation: sourceLocation)
+    return problem
 }

@@ -129,24 +129,6 @@ struct EndToEndTests {
         try refused(await system.api.get("/v1/nothing"), 404, "route_not_found")
     }
 
-    /// The answer is a problem of that kind.
-    @discardableResult
-    private func refused(
-        _ answer: Web.Answer,
-        _ status: UInt,
-        _ code: String,
-        sourceLocation: SourceLocation = #_sourceLocation
-    ) throws -> Problem {
-        let contentType = answer.header("content-type")
-        #expect(contentType == "application/problem+json", sourceLocation: sourceLocation)
-        let problem: Problem = try answer.decoded()
-        #expect(answer.status == status, "\(answer.body)", sourceLocation: sourceLocation)
-        #expect((problem.status, problem.code) == (status, code), sourceLocation: sourceLocation)
-        #expect(problem.type == "/problems/\(code)", sourceLocation: sourceLocation)
-        #expect(problem.requestId == answer.header("x-request-id"), sourceLocation: sourceLocation)
-        return problem
-    }
-
     @Test("a request with the key of an earlier one is answered alike and done once; another request is refused")
     func idempotency() async throws {
         try await System.with { system in

@@ -151,9 +151,7 @@ extension System {
         let child = try ChildProcess(name, [Service.orderAPI.command], settings: settings, logFolder: folder)
         defer { child.kill() }
         let web = Web(base: "http://127.0.0.1:\(port)")
-        try await eventually("the further order-api is ready", within: .seconds(30)) {
-            (try? await web.get("/health/ready"))?.status == 200
-        }
+        try await waitUntilReady("the further order-api", web)
         try await test(web)
         child.terminate()
         #expect(try await child.exitCode(within: .seconds(10)) == 0, "\(child.report)")

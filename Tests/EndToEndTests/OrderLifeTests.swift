@@ -149,15 +149,10 @@ struct OrderLifeTests {
             for _ in 0..<5 {
                 let order: Order = try await system.placeOrder(user, [(tea.id, 1)]).decoded()
                 let path = "/v1/orders/\(order.id)"
-                let statuses = try await withThrowingTaskGroup(of: UInt.self) { group in
-                    for number in 0..<50 {
-                        group.addTask {
-                            number.isMultiple(of: 2)
-                                ? try await system.api.post("\(path)/cancel", "{}").status
-                                : try await system.api.post("\(path)/transitions", #"{"to":"PREPARING"}"#).status
-                        }
-                    }
-                    return try await group.reduce(into: []) { $0.append($1) }
+                let statuses = try await system.atOnce(50) { number in
+                    number.isMultiple(of: 2)
+                        ? try await system.api.post("\(path)/cancel", "{}").status
+                        : try await system.api.post("\(path)/transitions", #"{"to":"PREPARING"}"#).status
                 }
                 #expect(statuses.allSatisfy { $0 == 200 || $0 == 409 })
                 let status = try await system.api.get(path).decoded(as: Order.self).status
@@ -166,15 +161,6 @@ struct OrderLifeTests {
             #expect(try await system.product(tea.id).stock == 100)
             #expect(try await system.api.get("/v1/users/\(user)").decoded(as: User.self).balance == 100_000)
         }
-    }
-
-    @discardableResult
-    private func refused(_ answer: Web.Answer, _ status: UInt, _ code: String) throws -> Problem {
-        #expect(answer.status == status, "\(answer.body)")
-        #expect(answer.header("content-type") == "application/problem+json")
-        let problem: Problem = try answer.decoded()
-        #expect(problem.code == code)
-        return problem
     }
 }
 

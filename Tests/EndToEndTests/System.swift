@@ -86,10 +86,13 @@ final class System: Sendable {
             running.withLock { $0[service] = child }
         }
         for service in services {
-            let web = Web(base: "http://127.0.0.1:\(ports[service] ?? 0)")
-            try await eventually("\(service.rawValue) is ready", within: .seconds(30)) {
-                (try? await web.get("/health/ready"))?.status == 200
-            }
+            try await waitUntilReady(service.rawValue, Web(base: "http://127.0.0.1:\(ports[service] ?? 0)"))
+        }
+    }
+
+    func waitUntilReady(_ name: String, _ web: Web) async throws {
+        try await eventually("\(name) is ready", within: .seconds(30)) {
+            (try? await web.get("/health/ready"))?.status == 200
         }
     }
 

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import OrderDomain
+import SeededRandom
 import Testing
 
 @Suite("Adjudication against one customer at a time")

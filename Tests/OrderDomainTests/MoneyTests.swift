@@ -1,4 +1,5 @@
 import OrderDomain
+import SeededRandom
 import Testing
 
 @Suite("Money and Quantity")

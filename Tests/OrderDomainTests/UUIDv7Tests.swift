@@ -1,5 +1,6 @@
 import FoundationEssentials
 import OrderDomain
+import SeededRandom
 import Testing
 
 @Suite("UUIDv7")

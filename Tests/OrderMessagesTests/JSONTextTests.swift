@@ -1,6 +1,7 @@
 import Foundation
 import OrderDomain
 import OrderMessages
+import SeededRandom
 import Testing
 
 @Suite("Bodies of the order path")

@@ -1,5 +1,6 @@
 import Foundation
 import OrderMessages
+import SeededRandom
 import Testing
 
 @Suite("Page requests")

@@ -1,6 +1,7 @@
 import Foundation
 import OrderDomain
 import OrderMessages
+import SeededRandom
 import Testing
 
 @Suite("The short way to read an order")

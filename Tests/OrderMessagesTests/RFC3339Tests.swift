@@ -1,5 +1,6 @@
 import Foundation
 import OrderMessages
+import SeededRandom
 import Testing
 
 @Suite("RFC 3339 times")

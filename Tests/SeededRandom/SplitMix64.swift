@@ -1,18 +1,20 @@
 import FoundationEssentials
 
 /// A small seeded generator ("Fast Splittable Pseudorandom Number Generators", Steele, Lea and Flood, 2014).
-struct SplitMix64: RandomNumberGenerator {
+package struct SplitMix64: RandomNumberGenerator {
     /// The seed of this run: `JUMUN_SEED` where it is set, so that a failure can be seen again.
-    static let seed: UInt64 =
+    package static let seed: UInt64 =
         ProcessInfo.processInfo.environment["JUMUN_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64.max)
 
     private var state: UInt64
 
-    init(seed: UInt64) {
+    /// The same seed gives the same numbers.
+    package init(seed: UInt64) {
         state = seed
     }
 
-    mutating func next() -> UInt64 {
+    /// The next 64 bits.
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -21,12 +23,12 @@ struct SplitMix64: RandomNumberGenerator {
     }
 
     /// A number from 0 to `count - 1`; the bias is far below what a test could see.
-    mutating func below(_ count: Int) -> Int {
+    package mutating func below(_ count: Int) -> Int {
         Int(next() % UInt64(count))
     }
 
     /// True in so many of a hundred cases.
-    mutating func chance(_ percent: Int) -> Bool {
+    package mutating func chance(_ percent: Int) -> Bool {
         below(100) < percent
     }
 }
