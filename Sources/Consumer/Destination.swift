@@ -82,13 +82,3 @@ extension AMQPMessage {
         )
     }
 }
-
-/// The AMQP headers that say why a message was given up.
-enum DeadLetterHeaders {
-    /// The platform's status; absent when it never answered, or was never asked.
-    static let errorStatus = "x-error-status"
-    /// What was wrong, in words.
-    static let errorMessage = "x-error-message"
-    /// When it was given up, RFC 3339 in UTC.
-    static let failedAt = "x-failed-at"
-}
