@@ -2,8 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status env test check coverage bench
-.PHONY: help up down reset status env test soak check coverage
+.PHONY: help up down reset status env test soak chaos check coverage bench
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -29,6 +28,9 @@ test: ## all tests, against servers of their own
 
 soak: ## the tests of concurrency and of broken connections, at length
 	@ops/dev/soak
+
+chaos: ## breaks a whole system under load, for about an hour, and proves that no event is lost
+	@ops/chaos/run
 
 check: ## formatting, scripts, Postman collection, warnings, import graph, tidy tests
 	@ops/dev/check

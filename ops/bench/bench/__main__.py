@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from . import answers, arrivals, growth, orders
+from . import answers, arrivals, delivery, growth, orders
 from .database import Broken, Database
 from .figures import figure_rows, print_table
 from .processes import CORES
@@ -23,6 +23,10 @@ SECTIONS = {
     "popular": answers.popular,
     "burst": arrivals.burst,
     "openloop": arrivals.open_loop,
+    "relay": delivery.relay,
+    "consumer": delivery.consumer,
+    "delay": delivery.delay,
+    "pipeline": delivery.pipeline,
     "large": growth.large,
     "memory": growth.memory,
 }

@@ -15,7 +15,9 @@ POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 _postgres = urlsplit(os.environ.get("JUMUN_TEST_ADMIN_DATABASE_URL", ""))
 _management = urlsplit(os.environ.get("JUMUN_TEST_RABBITMQ_MANAGEMENT_URL", ""))
 
-API_PORT = 8080 + int(os.environ.get("JUMUN_PORT_OFFSET", "0"))
+HOST = "127.0.0.1"
+_OFFSET = int(os.environ.get("JUMUN_PORT_OFFSET", "0"))
+PORTS = {"order-api": 8080 + _OFFSET, "consumer": 8081 + _OFFSET, "data-platform": 8083 + _OFFSET}
 BIN_DIR = Path(os.environ.get("JUMUN_TEST_BIN_DIR", ROOT / ".build" / "release"))
 FORWARD_QUEUE = "dataplatform.forward.v1"
 
@@ -33,8 +35,11 @@ def environment(role, database):
         "AMQP_URL": os.environ["JUMUN_TEST_AMQP_URL"],
         "REDIS_URL": os.environ["JUMUN_TEST_REDIS_URL"],
         "MIGRATIONS_DIR": os.environ["JUMUN_TEST_MIGRATIONS_DIR"],
-        "LISTEN_HOST": "127.0.0.1",
-        "API_PORT": str(API_PORT),
+        "LISTEN_HOST": HOST,
+        "API_PORT": str(PORTS["order-api"]),
+        "CONSUMER_PORT": str(PORTS["consumer"]),
+        "PLATFORM_PORT": str(PORTS["data-platform"]),
+        "PLATFORM_URL": f"http://{HOST}:{PORTS['data-platform']}",
         "LOG_LEVEL": "info",
     }
 
@@ -60,9 +65,13 @@ def psql(database, *arguments, **variables):
     ).stdout.strip()
 
 
-def forget_events():
-    """Empties the queue of published events, which nobody consumes here."""
-    url = f"http://{_management.hostname}:{_management.port}/api/queues/jumun/{FORWARD_QUEUE}/contents"
+def broker_url():
+    return os.environ["JUMUN_TEST_AMQP_URL"]
+
+
+def forget_events(queue=FORWARD_QUEUE):
+    """Empties a queue, by default that of the published events."""
+    url = f"http://{_management.hostname}:{_management.port}/api/queues/jumun/{queue}/contents"
     request = urllib.request.Request(url, method="DELETE")
     credentials = b64encode(f"{_management.username}:{_management.password}".encode()).decode()
     request.add_header("Authorization", f"Basic {credentials}")

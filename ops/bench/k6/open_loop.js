@@ -1,8 +1,11 @@
 // Orders that arrive at a constant rate, whether the earlier ones have been answered or not.
-// Environment: URL, USERS, PRODUCTS, RATE per second, SECONDS, SUMMARY (the file for the result).
+// Environment: URL, USERS, PRODUCTS, RATE per second, SECONDS, SUMMARY (the file for the result); FIRST_USER and
+// FIRST_PRODUCT where the ids do not begin with 1.
 import http from 'k6/http';
 
 const { URL, USERS, PRODUCTS, RATE, SECONDS, SUMMARY } = __ENV;
+const firstUser = Number(__ENV.FIRST_USER || 1);
+const firstProduct = Number(__ENV.FIRST_PRODUCT || 1);
 
 export const options = {
     scenarios: {
@@ -21,13 +24,14 @@ export const options = {
 
 const parameters = { headers: { 'Content-Type': 'application/json' }, timeout: '10s' };
 
-function randomUpTo(count) {
-    return 1 + Math.floor(Math.random() * count);
+function randomFrom(first, count) {
+    return first + Math.floor(Math.random() * count);
 }
 
 export default function () {
-    const items = [{ productId: randomUpTo(PRODUCTS), quantity: 1 }];
-    http.post(`${URL}/v1/orders`, JSON.stringify({ userId: randomUpTo(USERS), items }), parameters);
+    const items = [{ productId: randomFrom(firstProduct, PRODUCTS), quantity: 1 }];
+    const order = { userId: randomFrom(firstUser, USERS), items };
+    http.post(`${URL}/v1/orders`, JSON.stringify(order), parameters);
 }
 
 export function handleSummary(data) {

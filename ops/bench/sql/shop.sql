@@ -2,8 +2,8 @@
 -- Variables: users, products, balance, price, stock.
 
 TRUNCATE users, products, orders, order_items, payments, balance_history, sales_ledger, outbox_events,
-    order_transitions, stock_adjustments, idempotency_keys, sales_hourly, sales_window, aggregation_runs,
-    popular_snapshot
+    order_transitions, stock_adjustments, idempotency_keys, event_deliveries, delivery_attempts, sales_hourly,
+    sales_window, aggregation_runs, popular_snapshot
     RESTART IDENTITY;
 
 INSERT INTO users (name, email, balance, version, created_at, updated_at)
