@@ -70,6 +70,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
             openAPI: try OpenAPIRoutes(),
             swaggerUI: try SwaggerUIRoutes(folder: settings.swaggerUIFolder)
         ),
+        pool: reads,
         metrics: metrics,
         logger: logger
     )

@@ -226,6 +226,13 @@ package struct PlaceOrderRequest: Hashable, Sendable {
         }
     }
 
+    /// Who orders by a body, right or wrong; nil when it does not say.
+    package static func user(of body: Data) -> UserID? {
+        guard let value = try? JSONValue(parsing: body) else { return nil }
+        var fields = FieldReader(value)
+        return fields.integer("userId", in: 1...Int64.max).flatMap(UserID.init)
+    }
+
     private init(userID: UserID, lines: [BasketLine]) {
         self.userID = userID
         self.lines = lines

@@ -143,14 +143,13 @@ struct OpenAPITests {
 
     /// The real router, in front of servers that nobody asks.
     private func router(swaggerUI: String? = nil) throws -> Router<APIContext> {
-        makeRouter(try api(swaggerUI: swaggerUI), metrics: MetricsRegistry(), logger: logger)
+        makeRouter(try api(swaggerUI: swaggerUI), pool: try pool(), metrics: MetricsRegistry(), logger: logger)
     }
 
     private let logger = Logger(label: "openapi-tests") { _ in SwiftLogNoOpLogHandler() }
 
-    private func api(swaggerUI: String? = nil) throws -> API {
-        let metrics = MetricsRegistry()
-        let pool = PostgresPool(
+    private func pool() throws -> PostgresPool {
+        PostgresPool(
             configuration: try PostgresConfiguration(
                 url: "postgres://nobody@127.0.0.1:1/none",
                 applicationName: "test"
@@ -158,6 +157,11 @@ struct OpenAPITests {
             maximumConnections: 1,
             logger: logger
         )
+    }
+
+    private func api(swaggerUI: String? = nil) throws -> API {
+        let metrics = MetricsRegistry()
+        let pool = try pool()
         let redis = RedisClient(configuration: try RedisConfiguration(url: "redis://127.0.0.1:1/0"), logger: logger)
         let commitMetrics = CommitMetrics(metrics)
         let gate = SoldOutGate()

@@ -105,7 +105,12 @@ extension RememberedAnswer {
     static func refused(_ refusal: Refusal, requestID: String) -> RememberedAnswer {
         var problem = Problem(refusal)
         problem.requestId = requestID
-        return RememberedAnswer(
+        return refused(problem)
+    }
+
+    /// - Parameter problem: with the id of its request.
+    static func refused(_ problem: Problem) -> RememberedAnswer {
+        RememberedAnswer(
             status: problem.status,
             location: nil,
             contentType: "application/problem+json",

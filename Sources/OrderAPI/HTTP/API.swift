@@ -1,6 +1,7 @@
 import Hummingbird
 import Logging
 import OpsMetrics
+import Postgres
 import ServiceRuntime
 
 /// Everything that is served.
@@ -26,12 +27,19 @@ struct API {
 }
 
 /// Wires routes to what answers them.
-func makeRouter(_ api: API, metrics: MetricsRegistry, logger: Logger) -> Router<APIContext> {
+///
+/// - Parameter pool: where refusals are remembered.
+func makeRouter(
+    _ api: API,
+    pool: PostgresPool,
+    metrics: MetricsRegistry,
+    logger: Logger
+) -> Router<APIContext> {
     let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
     router.addMiddleware {
         HTTPMetricsMiddleware(metrics: metrics)
         RequestIdentity()
-        Problems()
+        Problems(pool: pool)
     }
     api.add(to: router)
     router.refuseOtherMethods()

@@ -1,7 +1,8 @@
-import FoundationEssentials
+import Foundation
 import HTTPTypes
 import Hummingbird
 import Logging
+import OrderDomain
 import OrderMessages
 import OrderStore
 import Postgres
@@ -11,6 +12,9 @@ import ServiceRuntime
 struct Problems: RouterMiddleware {
     private static let maximumURLBytes = 8 * 1024
 
+    /// Where the refusals of requests with an idempotency key are remembered.
+    let pool: PostgresPool
+
     func handle(
         _ request: Request,
         context: APIContext,
@@ -19,6 +23,23 @@ struct Problems: RouterMiddleware {
         do {
             guard request.head.path?.utf8.count ?? 0 <= Problems.maximumURLBytes else { throw Problem.urlTooLong }
             return try await next(request, context)
+        } catch let refusal as KeyedRefusal {
+            return await response(to: refusal, request, context)
+        } catch {
+            return Problems.response(to: error, request, context)
+        }
+    }
+
+    /// What is the client's mistake is remembered under its key; what is not may be different the next time.
+    private func response(to refusal: KeyedRefusal, _ request: Request, _ context: APIContext) async -> Response {
+        var problem = Problems.problem(for: refusal.reason, request, context.logger)
+        problem.requestId = context.requestID
+        guard (400..<500).contains(problem.status), problem.status != 429 else { return Problems.response(problem) }
+        do {
+            let now = Date().wholeMilliseconds
+            return try await .once(refusal.claim, at: now, in: pool, deadline: context.deadline) { [problem] _ in
+                .refused(problem)
+            }
         } catch {
             return Problems.response(to: error, request, context)
         }
@@ -27,9 +48,14 @@ struct Problems: RouterMiddleware {
     private static func response(to error: any Error, _ request: Request, _ context: APIContext) -> Response {
         var problem = problem(for: error, request, context.logger)
         problem.requestId = context.requestID
+        var response = response(problem)
+        if let refusal = error as? MethodNotAllowed { response.headers[.allow] = refusal.allow }
+        return response
+    }
+
+    private static func response(_ problem: Problem) -> Response {
         var headers: HTTPFields = [.contentType: "application/problem+json", .cacheControl: "no-store"]
         if let seconds = problem.retryAfterSeconds { headers[.retryAfter] = "\(seconds)" }
-        if let refusal = error as? MethodNotAllowed { headers[.allow] = refusal.allow }
         return Response(
             status: HTTPResponse.Status(code: problem.status),
             headers: headers,

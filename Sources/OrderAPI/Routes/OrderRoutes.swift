@@ -26,7 +26,9 @@ struct OrderRoutes {
 
     @Sendable private func place(_ request: Request, _ context: APIContext) async throws -> Response {
         let body = try await request.jsonBody()
-        let wish = try PlaceOrderRequest(parsing: body)
+        let wish = try await request.checked(body, of: PlaceOrderRequest.user(of: body)) {
+            try PlaceOrderRequest(parsing: body)
+        }
         let now = Date().wholeMilliseconds
         let command = PlaceOrder(
             orderID: OrderID(.version7(at: now)),
@@ -40,29 +42,28 @@ struct OrderRoutes {
     }
 
     @Sendable private func cancel(_ request: Request, _ context: APIContext) async throws -> Response {
-        let id = try context.orderID()
         let body = try await request.jsonBody(mayBeEmpty: true)
-        let wish = try CancelOrderRequest(parsing: body)
-        return try await change(id, .cancel, reason: wish.reason, body, request, context)
+        let order = try await request.checked(body) { try await find(try context.orderID(), context) }
+        let wish = try await request.checked(body, of: order.userID) { try CancelOrderRequest(parsing: body) }
+        return try await change(order, .cancel, reason: wish.reason, body, request, context)
     }
 
     @Sendable private func move(_ request: Request, _ context: APIContext) async throws -> Response {
-        let id = try context.orderID()
         let body = try await request.jsonBody()
-        let wish = try TransitionRequest(parsing: body)
-        return try await change(id, .become(wish.to), reason: wish.reason, body, request, context)
+        let order = try await request.checked(body) { try await find(try context.orderID(), context) }
+        let wish = try await request.checked(body, of: order.userID) { try TransitionRequest(parsing: body) }
+        return try await change(order, .become(wish.to), reason: wish.reason, body, request, context)
     }
 
-    /// Reads what never changes of the order, and leaves the rest to the engine.
+    /// Takes what never changes from the order as it was read, and leaves the rest to the engine.
     private func change(
-        _ id: OrderID,
+        _ order: Order,
         _ change: ChangeOrder.Change,
         reason: String?,
         _ body: Data,
         _ request: Request,
         _ context: APIContext
     ) async throws -> Response {
-        let order = try await find(id, context)
         let now = Date().wholeMilliseconds
         let command = ChangeOrder(
             of: order,

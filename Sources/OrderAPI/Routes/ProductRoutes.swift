@@ -27,9 +27,10 @@ struct ProductRoutes {
 
     @Sendable private func create(_ request: Request, _ context: APIContext) async throws -> Response {
         let body = try await request.jsonBody()
-        let wish = try CreateProductRequest(parsing: body)
+        let wish = try await request.checked(body) { try CreateProductRequest(parsing: body) }
         let now = Date().wholeMilliseconds
-        return try await write(request, context, body, at: now) { connection in
+        let claim = try request.idempotencyClaim(of: nil, body: body)
+        return try await .once(claim, at: now, in: pool, deadline: context.deadline) { connection in
             let product = try await ProductStore.create(
                 name: wish.name,
                 description: wish.description,
@@ -67,12 +68,14 @@ struct ProductRoutes {
     }
 
     @Sendable private func adjustStock(_ request: Request, _ context: APIContext) async throws -> Response {
-        let id = try context.productID()
         let body = try await request.jsonBody()
-        let wish = try AdjustStockRequest(parsing: body)
+        let (id, wish) = try await request.checked(body) {
+            (try context.productID(), try AdjustStockRequest(parsing: body))
+        }
         let now = Date().wholeMilliseconds
+        let claim = try request.idempotencyClaim(of: nil, body: body)
         var adjusted: Product?
-        let response = try await write(request, context, body, at: now) { connection in
+        let response = try await Response.once(claim, at: now, in: pool, deadline: context.deadline) { connection in
             let result = try await ProductStore.adjustStock(
                 of: id,
                 by: wish.delta,
@@ -99,29 +102,6 @@ struct ProductRoutes {
             gate.learn(id, stock: product.stock, version: product.version)
         }
         return response
-    }
-
-    /// A write that is done once for its idempotency key.
-    private func write(
-        _ request: Request,
-        _ context: APIContext,
-        _ body: Data,
-        at now: Date,
-        _ write: (PostgresConnection) async throws -> RememberedAnswer
-    ) async throws -> Response {
-        let outcome = try await KeyedWrite.run(
-            request.idempotencyClaim(of: nil, body: body),
-            at: now,
-            keysSince: now - BatchCommitter.keyLifetime,
-            in: pool,
-            deadline: context.deadline,
-            write
-        )
-        switch outcome {
-        case .answered(let answer): return .committed(CommitAnswer(answer: answer, isReplay: false))
-        case .replayed(let answer): return .committed(CommitAnswer(answer: answer, isReplay: true))
-        case .keyReused: throw Problem(.idempotencyKeyReused)
-        }
     }
 
     @Sendable private func show(_ request: Request, _ context: APIContext) async throws -> Response {

@@ -44,9 +44,9 @@ struct UserRoutes {
     }
 
     @Sendable private func charge(_ request: Request, _ context: APIContext) async throws -> Response {
-        let user = try context.userID()
         let body = try await request.jsonBody()
-        let wish = try ChargeRequest(parsing: body)
+        let user = try await request.checked(body) { try context.userID() }
+        let wish = try await request.checked(body, of: user) { try ChargeRequest(parsing: body) }
         let now = Date().wholeMilliseconds
         let command = ChargeBalance(
             entryID: .version7(at: now),
