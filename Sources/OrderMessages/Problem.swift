@@ -144,8 +144,9 @@ extension Problem {
             self.init(
                 status: 412,
                 code: "precondition_failed",
-                title: "It is in another version",
-                detail: "the current ETag is \"\(current)\"; read it again before you change it"
+                title: "The resource is in another version",
+                detail:
+                    "If-Match does not name its present ETag, \"\(current)\"; read it again before sending this again"
             )
         case .amountTooLarge:
             self.init(

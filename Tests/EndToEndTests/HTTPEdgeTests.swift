@@ -34,6 +34,13 @@ extension EndToEndTests {
                 #expect(answer.status == status, "\(name): \(value)")
                 #expect(answer.header("x-request-id")?.isEmpty == false)
             }
+            // Who reads and who changes is told the same.
+            let stale = ["if-match": "\"2\""]
+            let read = try await system.api.send("GET", path, headers: stale)
+            let change = try await system.api.send("PATCH", path, body: #"{"price":1}"#, headers: stale)
+            let problem = try refused(read, 412, "precondition_failed")
+            #expect(try refused(change, 412, "precondition_failed").detail == problem.detail)
+            #expect(problem.detail.contains("\"1\""))
         }
     }
 

@@ -84,9 +84,9 @@ struct ProblemTests {
             (
                 .versionMismatch(current: 3),
                 """
-                {"type":"/problems/precondition_failed","title":"It is in another version","status":412,
+                {"type":"/problems/precondition_failed","title":"The resource is in another version","status":412,
                 "code":"precondition_failed",
-                "detail":"the current ETag is \\"3\\"; read it again before you change it"}
+                "detail":"If-Match does not name its present ETag, \\"3\\"; read it again before sending this again"}
                 """
             ),
         ]

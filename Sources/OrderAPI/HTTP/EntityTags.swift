@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import OrderDomain
 import OrderMessages
 
 /// Names one state of a resource: RFC 9110, section 8.8.3.
@@ -118,7 +119,7 @@ enum Precondition: Equatable, Sendable {
 
     /// - Throws: `Problem` with status 412 when the resource at this version is not as the client wants it.
     func require(version: Int64) throws {
-        guard allows(version: version) else { throw Problem.preconditionFailed }
+        guard allows(version: version) else { throw Problem(.versionMismatch(current: version)) }
     }
 }
 
@@ -135,14 +136,4 @@ extension Request {
         let fields = headers[values: .ifNoneMatch]
         return fields.isEmpty ? nil : EntityTagList(fields.joined(separator: ", "))
     }
-}
-
-extension Problem {
-    /// The resource is not in the state that `If-Match` asks for.
-    static let preconditionFailed = Problem(
-        status: 412,
-        code: "precondition_failed",
-        title: "The resource has changed",
-        detail: "If-Match does not name its present ETag; read it again before sending this again"
-    )
 }
