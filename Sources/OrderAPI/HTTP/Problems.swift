@@ -21,7 +21,7 @@ struct Problems: RouterMiddleware {
         next: @concurrent (Request, APIContext) async throws -> Response
     ) async throws -> Response {
         do {
-            guard request.head.path?.utf8.count ?? 0 <= Problems.maximumURLBytes else { throw Problem.urlTooLong }
+            try Problems.check(target: request.head.path ?? "")
             return try await next(request, context)
         } catch let refusal as KeyedRefusal {
             return await response(to: refusal, request, context)
@@ -61,6 +61,15 @@ struct Problems: RouterMiddleware {
             headers: headers,
             body: ResponseBody(byteBuffer: ByteBuffer(string: problem.json))
         )
+    }
+
+    /// - Throws: `Problem` when the target of a request cannot be read.
+    private static func check(target: String) throws {
+        guard target.utf8.count <= Problems.maximumURLBytes else { throw Problem.urlTooLong }
+        // Nil when a % stands before no number, or the bytes that are meant are no UTF-8.
+        guard !target.utf8.contains(UInt8(ascii: "%")) || target.removingPercentEncoding != nil else {
+            throw Problem.urlMalformed
+        }
     }
 
     private static func problem(for error: any Error, _ request: Request, _ logger: Logger) -> Problem {
@@ -146,6 +155,13 @@ extension Problem {
         code: "url_too_long",
         title: "The URL is too long",
         detail: "the limit is 8 KiB"
+    )
+
+    fileprivate static let urlMalformed = Problem(
+        status: 400,
+        code: "malformed_url",
+        title: "The URL cannot be read",
+        detail: "a % must stand before two hexadecimal digits, and what is meant must be UTF-8; % itself is %25"
     )
 
     fileprivate static let requestMalformed = Problem(
