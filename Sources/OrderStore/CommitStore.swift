@@ -239,7 +239,7 @@ extension CommitStore {
             """
         )
 
-        /// The second try after a conflict.
+        /// Pessimistic locking of the balance too, for the tries after a conflict: nobody can move the version now.
         static let lockAccounts = SQLStatement(
             "commit_lock_accounts",
             """
@@ -272,7 +272,8 @@ extension CommitStore {
             """
         )
 
-        /// Divides by zero, and so aborts the transaction ahead of its COMMIT, when a version has moved.
+        /// Optimistic locking, second half: writes a balance only where its version is the one that was read. Divides
+        /// by zero, and so aborts the transaction ahead of its COMMIT, when a version has moved.
         static let updateBalances = SQLStatement(
             "commit_update_balances",
             """
@@ -289,6 +290,7 @@ extension CommitStore {
             """
         )
 
+        /// Compares no version: under pessimistic locking nobody else has touched the rows since they were read.
         static let updateStocks = SQLStatement(
             "commit_update_stocks",
             """
