@@ -46,6 +46,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
     let relay = OutboxRelay(
         database: settings.database,
         publisher: publisher,
+        inspector: AMQPInspector(configuration: settings.broker, logger: logger),
         metrics: RelayMetrics(metrics),
         logger: logger
     )

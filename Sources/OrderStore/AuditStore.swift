@@ -34,6 +34,7 @@ package enum AuditStore {
         case eventHasChange = "event-has-change"
         case eventHasFittingType = "event-has-fitting-type"
         case eventsAreInOrder = "events-are-in-order"
+        case eventIsOnce = "event-is-once"
     }
 
     /// A rule that does not hold.
@@ -85,10 +86,13 @@ package enum AuditStore {
         deadline: ContinuousClock.Instant
     ) async throws -> [PostgresRow] {
         let begun = try await first.pipeline(
-            [PostgresStep(.beginReadOnlySnapshot), PostgresStep(Statements.exportSnapshot)],
+            [
+                PostgresStep(.beginReadOnlySnapshot), PostgresStep(Statements.keepEvents),
+                PostgresStep(Statements.exportSnapshot),
+            ],
             deadline: deadline
         )
-        let snapshot: String = try begun[1][begun[1].startIndex].get("snapshot")
+        let snapshot: String = try begun[2][begun[2].startIndex].get("snapshot")
         // SET TRANSACTION SNAPSHOT takes no parameter; the server's own name of a snapshot is digits and hyphens.
         try await second.execute(
             script: "\(SQLStatement.beginReadOnlySnapshot.text); SET TRANSACTION SNAPSHOT '\(snapshot)'",
@@ -122,7 +126,7 @@ extension AuditStore.Rule {
             .orderHasPaymentEntry, .cancelledOrderHasRefundEntry, .entriesAreTheBuyers:
             3
         case .transitionsReachVersion, .transitionsReachStatus, .transitionFollowsTheLast, .transitionIsAllowed,
-            .changeHasEvent, .eventHasChange, .eventHasFittingType, .eventsAreInOrder:
+            .changeHasEvent, .eventHasChange, .eventHasFittingType, .eventsAreInOrder, .eventIsOnce:
             4
         }
     }
@@ -141,7 +145,7 @@ extension AuditStore.Rule {
             .transitionsReachStatus:
             "order"
         case .transitionFollowsTheLast, .transitionIsAllowed, .changeHasEvent, .eventHasChange,
-            .eventHasFittingType, .eventsAreInOrder:
+            .eventHasFittingType, .eventsAreInOrder, .eventIsOnce:
             "order/version"
         }
     }
@@ -150,10 +154,16 @@ extension AuditStore.Rule {
 extension AuditStore {
     /// Each check answers with rule, id and total. Full joins also find what belongs to no user, product or order.
     enum Statements {
-        static let all = [exportSnapshot, planMerges] + firstChecks + secondChecks
+        static let all = [keepEvents, exportSnapshot, planMerges] + firstChecks + secondChecks
         /// Each takes half of the time.
         static let firstChecks = [strays, sales, events]
         static let secondChecks = [keys, payments, stocks, histories, balances, states, transitions]
+
+        /// Before the snapshot is taken: what the relay's TRUNCATE removes is gone for older snapshots too.
+        static let keepEvents = SQLStatement(
+            "audit_keep_events",
+            "LOCK TABLE outbox_events IN ACCESS SHARE MODE"
+        )
 
         static let exportSnapshot = SQLStatement("audit_export_snapshot", "SELECT pg_export_snapshot() AS snapshot")
 
@@ -466,28 +476,34 @@ extension AuditStore {
             """
         )
 
-        /// Ids of the outbox rise in the order in which the relay sends one order's events.
+        /// Ids of the outbox rise in the order in which the relay sends one order's events. A change from before the
+        /// last rotation may have lost its event, which was confirmed by then.
         static let events = SQLStatement(
             "audit_events",
             """
             WITH change AS (
-                SELECT id AS order_id, 1 AS version, 'order.paid.v1' AS type
+                SELECT id AS order_id, 1 AS version, 'order.paid.v1' AS type, created_at AS changed_at
                 FROM orders
                 UNION ALL
                 SELECT order_id, version,
-                       CASE to_status WHEN 'CANCELLED' THEN 'order.cancelled.v1' ELSE 'order.status-changed.v1' END
+                       CASE to_status WHEN 'CANCELLED' THEN 'order.cancelled.v1' ELSE 'order.status-changed.v1' END,
+                       changed_at
                 FROM order_transitions
             ), event AS (
                 SELECT order_id, sequence, type,
-                       lag(id) OVER chain > id AS is_too_early
+                       lag(id) OVER chain > id AS is_too_early,
+                       lag(sequence) OVER chain = sequence AS is_repeated
                 FROM outbox_events
                 WINDOW chain AS (PARTITION BY order_id ORDER BY sequence)
             ), judged AS (
                 SELECT coalesce(c.order_id, e.order_id) AS order_id, coalesce(c.version, e.sequence) AS version,
-                       e.order_id IS NULL AS is_untold,
+                       e.order_id IS NULL AND c.changed_at > coalesce(
+                           (SELECT max(events_until) FROM outbox_rotations), '-infinity'
+                       ) AS is_untold,
                        c.order_id IS NULL AS is_invented,
                        e.type <> c.type AS is_misnamed,
-                       e.is_too_early
+                       e.is_too_early,
+                       e.is_repeated
                 FROM change c
                 FULL JOIN event e ON e.order_id = c.order_id AND e.sequence = c.version
             ), broken AS (
@@ -499,9 +515,11 @@ extension AuditStore {
                     ('change-has-event', j.is_untold),
                     ('event-has-change', j.is_invented),
                     ('event-has-fitting-type', j.is_misnamed),
-                    ('events-are-in-order', j.is_too_early)
+                    ('events-are-in-order', j.is_too_early),
+                    ('event-is-once', j.is_repeated)
                 ) AS r (rule, is_broken)
-                WHERE (j.is_untold OR j.is_invented OR j.is_misnamed OR j.is_too_early) AND r.is_broken
+                WHERE (j.is_untold OR j.is_invented OR j.is_misnamed OR j.is_too_early OR j.is_repeated)
+                  AND r.is_broken
             )
             SELECT rule, order_id || '/' || version AS id, total
             FROM broken

@@ -108,7 +108,7 @@ private enum AuditedShop {
         DECLARE item record;
         BEGIN
             FOR item IN SELECT conrelid::regclass AS t, conname FROM pg_constraint
-                        WHERE contype = 'c' AND connamespace = 'public'::regnamespace LOOP
+                        WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND coninhcount = 0 LOOP
                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', item.t, item.conname);
             END LOOP;
         END $$;
@@ -312,6 +312,12 @@ extension Corruption {
             "UPDATE outbox_events SET id = DEFAULT \(of(S.delivered)) AND sequence = 2",
             [.eventsAreInOrder: [place(S.delivered, version: 3)]]
         ),
+        Corruption(
+            "INSERT INTO outbox_events (slot, shard, event_id, order_id, sequence, type, occurred_at, data) "
+                + "SELECT (slot + 1) % 4, shard, event_id, order_id, sequence, type, occurred_at, data "
+                + "FROM outbox_events \(of(S.paid))",
+            [.eventIsOnce: [place(S.paid, version: 1)]]
+        ),
     ]
 
     static let all = ofBalances + ofStocks + ofPayments + ofStates + ofEvents
@@ -371,6 +377,25 @@ struct AuditTests {
                 session
             )
             let expected = AuditStore.Violation(rule: .keyStands, total: 1, ids: ["payments_pkey"])
+            #expect(try await violations(database) == [expected])
+        }
+    }
+
+    @Test("a change needs no event any more from before the last rotation of the outbox, and does from after it")
+    func knowsRotation() async throws {
+        try await withAuditedShop { session, database in
+            try await run(
+                """
+                DELETE FROM outbox_events WHERE order_id IN ('\(AuditedShop.id(20))', '\(AuditedShop.id(21))');
+                INSERT INTO outbox_rotations
+                SELECT now(), 0, created_at FROM orders WHERE id = '\(AuditedShop.id(20))'
+                """,
+                session
+            )
+            let places = ["20/2", "20/3", "21/1", "21/2", "21/3", "21/4"].map {
+                AuditedShop.id(Int($0.prefix(2)) ?? 0) + $0.dropFirst(2)
+            }
+            let expected = AuditStore.Violation(rule: .changeHasEvent, total: 6, ids: places)
             #expect(try await violations(database) == [expected])
         }
     }

@@ -95,53 +95,6 @@ struct CommitStoreTests {
         }
     }
 
-    @Test("the relay's page finds a late commit in a later batch, and nothing twice")
-    func outboxSkipsNothing() async throws {
-        try await Shop.withShop { shop in
-            let late = try await shop.connect()
-            let relay = try await shop.connect()
-            let deadline = ContinuousClock.now + Shop.timeout
-            let shard: Int16 = 0
-            _ = try await late.query(.begin, deadline: deadline)
-            try await late.execute(script: insertEvent(shard, sequence: 1), deadline: deadline)
-            try await relay.execute(script: insertEvent(shard, sequence: 2), deadline: deadline)
-
-            var cursor = try #require(try await OutboxStore.cursor(of: shard, on: relay, deadline: deadline))
-            cursor.target = try await OutboxStore.currentSnapshot(on: relay, deadline: deadline)
-            let first = try await OutboxStore.page(cursor, on: relay, deadline: deadline)
-            #expect(first.map(\.event.sequence) == [2])
-            cursor.base = cursor.target
-            try await OutboxStore.save(cursor, at: now, on: relay, deadline: deadline)
-            #expect(try await OutboxStore.pending(on: relay, deadline: deadline).count == 0)
-
-            _ = try await late.query(.commit, deadline: deadline)
-            #expect(try await OutboxStore.pending(on: relay, deadline: deadline).count == 1)
-            cursor.target = try await OutboxStore.currentSnapshot(on: relay, deadline: deadline)
-            let second = try await OutboxStore.page(cursor, on: relay, deadline: deadline)
-            #expect(second.map(\.event.sequence) == [1])
-            await late.close()
-            await relay.close()
-        }
-    }
-
-    @Test("a shard has one owner at a time, and a lost connection gives it back")
-    func locksShards() async throws {
-        try await Shop.withShop { shop in
-            let first = try await shop.connect()
-            let second = try await shop.connect()
-            let deadline = ContinuousClock.now + Shop.timeout
-            #expect(try await OutboxStore.tryLock(shard: 3, on: first, deadline: deadline))
-            #expect(try await !OutboxStore.tryLock(shard: 3, on: second, deadline: deadline))
-            await first.close()
-            var isFree = false
-            while !isFree, ContinuousClock.now < deadline {
-                isFree = try await OutboxStore.tryLock(shard: 3, on: second, deadline: deadline)
-            }
-            #expect(isFree)
-            await second.close()
-        }
-    }
-
     @Test("the ranking counts the window, breaks ties by the lower id, and refuses a second run at once")
     func ranks() async throws {
         try await Shop.withShop { shop in
@@ -273,12 +226,5 @@ struct CommitStoreTests {
                 deadline: deadline
             )
         }
-    }
-
-    private func insertEvent(_ shard: Int16, sequence: Int) -> String {
-        """
-        INSERT INTO outbox_events (shard, event_id, order_id, sequence, type, occurred_at, data)
-        VALUES (\(shard), gen_random_uuid(), gen_random_uuid(), \(sequence), 'order.paid.v1', now(), '{}')
-        """
     }
 }

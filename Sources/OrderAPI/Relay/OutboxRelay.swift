@@ -12,28 +12,43 @@ import ServiceLifecycle
 
 /// Brings the outbox's events to the broker, each at least once, those of one order in their order.
 ///
-/// Woken by each commit of this process; what others commit it finds within ``pollInterval``. Nothing is marked as
-/// sent before the broker has confirmed it. While the broker is away the events wait, however long.
+/// Woken by each commit of this process; what others commit it finds within ``pollInterval``. Nothing is noted as
+/// sent before the broker has confirmed it. While the broker is away the events wait, however long. The relays of all
+/// processes divide the shards; those of one that dies are taken over within a second.
 struct OutboxRelay: Service {
     /// How long an event of another process waits at most until it is looked for.
     static let pollInterval = Duration.milliseconds(50)
-    /// How often shards that nobody works on are looked for, and the gauges are brought up to date.
-    static let housekeepingInterval = Duration.seconds(1)
+    /// How often the shards are divided anew, if a relay has come or gone.
+    static let balanceInterval = Duration.milliseconds(500)
+    /// How often the gauges are brought up to date.
+    static let gaugeInterval = Duration.seconds(1)
+    /// How often it is looked whether a slot of the outbox can be emptied.
+    static let rotationInterval = Duration.seconds(60)
     /// How long the broker may take for a round; what is not confirmed by then is sent again. Shorter than a shutdown
-    /// may take, so that the round under way can be finished.
+    /// may take, so that the round under way can be finished, and than the server waits for an idle session.
     static let publishTimeout = Duration.seconds(5)
     private static let queryTimeout = Duration.seconds(5)
+    private static let declareTimeout = Duration.seconds(2)
 
     private let database: PostgresConfiguration
     private let publisher: AMQPPublisher
+    private let inspector: AMQPInspector
     private let metrics: RelayMetrics
     private let logger: Logger
     private let wakeUps: AsyncStream<Void>
     private let wakeUp: AsyncStream<Void>.Continuation
 
-    init(database: PostgresConfiguration, publisher: AMQPPublisher, metrics: RelayMetrics, logger: Logger) {
+    /// - Parameter inspector: declares the topology again when an event comes back; nobody else needs it.
+    init(
+        database: PostgresConfiguration,
+        publisher: AMQPPublisher,
+        inspector: AMQPInspector,
+        metrics: RelayMetrics,
+        logger: Logger
+    ) {
         self.database = database
         self.publisher = publisher
+        self.inspector = inspector
         self.metrics = metrics
         self.logger = logger
         (wakeUps, wakeUp) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -49,7 +64,7 @@ struct OutboxRelay: Service {
         await withGracefulShutdownHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await tick() }
-                // Not a child that is cancelled: what has been published is also marked so before the end.
+                // Not a child that is cancelled: what has been published is also noted before the end.
                 await relayUntilFinished()
                 group.cancelAll()
             }
@@ -73,62 +88,128 @@ struct OutboxRelay: Service {
         var iterator = wakeUps.makeAsyncIterator()
         while await iterator.next() != nil {
             do {
-                var session = RelaySession(
-                    connection: try await PostgresConnection.connect(
-                        database,
-                        deadline: .now + OutboxRelay.queryTimeout
-                    )
-                )
+                var session = try await RelaySession.begin(database, timeout: OutboxRelay.queryTimeout)
+                var chores = Chores()
                 repeat {
-                    try await round(&session)
+                    try await housekeep(&session, &chores)
+                    // With more to send it comes again at once, unless it is to end.
+                    if try await sendRound(&session) { wake() }
                     backoff.reset()
                 } while await iterator.next() != nil
                 await session.connection.close()
+                metrics.shardsOwned.set(0)
                 return
             } catch {
+                metrics.shardsOwned.set(0)
                 logger.warning("relay begins again", metadata: ["error": "\(error)"])
                 try? await Task.sleep(for: backoff.next())
             }
         }
     }
 
-    /// Sends everything that is visible now.
-    private func round(_ session: inout RelaySession) async throws {
-        if session.isHousekeepingDue { try await housekeep(&session) }
-        guard session.mayPublish else { return }
-        try await session.look(deadline: .now + OutboxRelay.queryTimeout)
-        while true {
-            let pages = try await session.pages(timeout: OutboxRelay.queryTimeout)
-            let entries = pages.flatMap(\.entries)
-            guard !entries.isEmpty else { return }
-            let messages = try entries.map { try AMQPMessage(event: $0.event) }
-            let outcomes = await publisher.publish(messages, deadline: .now + OutboxRelay.publishTimeout)
-            for outcome in outcomes { metrics.count(outcome) }
-            try await session.settle(pages, outcomes, at: Date(), deadline: .now + OutboxRelay.queryTimeout)
-            if let failure = outcomes.first(where: { $0 != .confirmed }) {
-                // The rest stays where it is: the broker's trouble costs an event nothing but time.
-                logger.warning("events wait for the broker", metadata: ["outcome": "\(failure)"])
-                session.pause()
-                return
+    /// Sends the next events of each shard; false when there were none.
+    private func sendRound(_ session: inout RelaySession) async throws -> Bool {
+        let round = try await session.nextRound(timeout: OutboxRelay.queryTimeout)
+        if round.isEmpty { return false }
+        let sentAt = ContinuousClock.now
+        let outcomes = await publisher.publish(
+            round.entries.map { AMQPMessage(event: $0.event) },
+            deadline: sentAt + OutboxRelay.publishTimeout
+        )
+        metrics.confirmDuration.observe(sentAt.duration(to: .now))
+        for outcome in outcomes { metrics.count(outcome) }
+        let setbacks = try await session.settle(
+            round,
+            outcomes,
+            at: Date(),
+            deadline: .now + OutboxRelay.queryTimeout
+        )
+        metrics.shardsHeld.set(Double(session.heldShards))
+        await report(setbacks)
+        return true
+    }
+
+    /// Says what the broker has not taken. What no queue is bound for may be so because a binding was removed: it is
+    /// made again, as at every start.
+    private func report(_ setbacks: [RelaySession.Setback]) async {
+        guard let first = setbacks.first else { return }
+        let metadata: Logger.Metadata = [
+            "outcome": "\(first.outcome)", "event": "\(first.event.id.text)", "shards": "\(setbacks.map(\.shard))",
+        ]
+        guard setbacks.contains(where: { $0.outcome.isReturned }) else {
+            return logger.warning("events wait for the broker", metadata: metadata)
+        }
+        logger.error(
+            "events came back unroutable; their shards are held, and the bindings made anew",
+            metadata: metadata
+        )
+        do {
+            try await inspector.declare(.orderEvents, deadline: .now + OutboxRelay.declareTimeout)
+        } catch {
+            logger.error("cannot make the bindings anew", metadata: ["error": "\(error)"])
+        }
+        await inspector.close(deadline: .now + .seconds(1))
+    }
+
+    private func housekeep(_ session: inout RelaySession, _ chores: inout Chores) async throws {
+        if chores.balance.isDue(every: OutboxRelay.balanceInterval) {
+            try await session.balance(at: Date(), timeout: OutboxRelay.queryTimeout)
+            metrics.shardsOwned.set(Double(session.ownedShards.count))
+        }
+        if chores.gauges.isDue(every: OutboxRelay.gaugeInterval) {
+            let pending = try await OutboxStore.pending(
+                on: session.connection,
+                deadline: .now + OutboxRelay.queryTimeout
+            )
+            metrics.pending.set(Double(pending.count))
+            metrics.parked.set(Double(pending.parked))
+            metrics.oldestPendingAge.set(pending.oldest.map { max(0, Date().timeIntervalSince($0)) } ?? 0)
+            metrics.openTransactionAge.set(session.openTransaction.age(at: .now) / .seconds(1))
+        }
+        if chores.rotation.isDue(every: OutboxRelay.rotationInterval) {
+            try await session.checkpoint(at: Date(), deadline: .now + OutboxRelay.queryTimeout)
+            guard session.ownedShards.contains(OutboxStore.shards.lowerBound) else { return }
+            let slot = try await OutboxStore.rotate(
+                at: Date(),
+                on: session.connection,
+                deadline: .now + OutboxRelay.queryTimeout
+            )
+            if let slot {
+                metrics.countRotation()
+                logger.info("emptied a slot of the outbox", metadata: ["slot": "\(slot)"])
             }
-            session.resume()
+        }
+    }
+}
+
+/// When a session has last done what it does from time to time.
+private struct Chores {
+    struct Chore {
+        private var doneAt: ContinuousClock.Instant?
+
+        /// True at first, and then once in each interval.
+        mutating func isDue(every interval: Duration) -> Bool {
+            let now = ContinuousClock.now
+            if let doneAt, doneAt.duration(to: now) < interval { return false }
+            doneAt = now
+            return true
         }
     }
 
-    private func housekeep(_ session: inout RelaySession) async throws {
-        try await session.lockFreeShards(deadline: .now + OutboxRelay.queryTimeout)
-        let pending = try await OutboxStore.pending(
-            on: session.connection,
-            deadline: .now + OutboxRelay.queryTimeout
-        )
-        metrics.pending.set(Double(pending.count))
-        metrics.oldestPendingAge.set(pending.oldest.map { max(0, Date().timeIntervalSince($0)) } ?? 0)
+    var balance = Chore()
+    var gauges = Chore()
+    var rotation = Chore()
+}
+
+extension PublishOutcome {
+    fileprivate var isReturned: Bool {
+        if case .returned = self { true } else { false }
     }
 }
 
 extension AMQPMessage {
     /// An event on its way to the broker.
-    fileprivate init(event: OutboxEvent) throws {
+    fileprivate init(event: OutboxEvent) {
         let envelope = OrderEvent(
             id: event.id,
             orderID: event.orderID,

@@ -55,6 +55,10 @@ WHERE products.id = sold.product_id;
 COMMIT;
 
 -- All events so far count as published.
-UPDATE outbox_cursors SET base = pg_current_snapshot(), target = pg_current_snapshot(), after_id = 0;
+INSERT INTO outbox_acks (shard, slot, n, base, target, after_id, last_id, epoch, at)
+SELECT shard, outbox_slot(now()), max(n) + 1, pg_current_snapshot(), pg_current_snapshot(), 0,
+    coalesce((SELECT max(id) FROM outbox_events), 0), outbox_epoch(), now()
+FROM outbox_acks
+GROUP BY shard;
 
 VACUUM ANALYZE;

@@ -1,0 +1,69 @@
+import AMQP
+import Backoff
+import OrderStore
+
+/// A shard in the hands of this relay: how far it is confirmed, what comes next, and whether it waits.
+struct RelayShard {
+    private(set) var cursor: OutboxStore.Cursor
+    /// What is known to come next, by id.
+    private(set) var places: ArraySlice<OutboxStore.Place> = []
+    /// Whether the target has more than that.
+    private var isCut = false
+    /// The base of the last confirmation that was noted.
+    private var savedBase: String
+    private var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+    private var pausedUntil: ContinuousClock.Instant?
+    /// Whether the next event came back because no queue is bound for it.
+    private(set) var isHeld = false
+
+    init(_ cursor: OutboxStore.Cursor) {
+        self.cursor = cursor
+        savedBase = cursor.base
+    }
+
+    var mayPublish: Bool {
+        pausedUntil.map { $0 <= .now } ?? true
+    }
+
+    /// Takes in what was looked at.
+    mutating func take(_ view: OutboxStore.View, isCut: Bool) {
+        cursor.target = view.target
+        places = view.places[...]
+        self.isCut = isCut
+        // Not noted: an older base finds nothing more than this one, and an idle relay writes nothing.
+        if places.isEmpty { cursor.finish() }
+    }
+
+    /// Everything up to this id is confirmed or parked; returns the cursor to be noted.
+    mutating func settle(through id: Int64) -> OutboxStore.Cursor {
+        places = places.drop { $0.id <= id }
+        cursor.afterID = id
+        cursor.lastID = max(cursor.lastID, id)
+        if places.isEmpty, !isCut { cursor.finish() }
+        return number()
+    }
+
+    /// The cursor, when it has moved since it was last noted.
+    mutating func checkpoint() -> OutboxStore.Cursor? {
+        cursor.isAtRest && cursor.base != savedBase ? number() : nil
+    }
+
+    /// Gives the cursor its number as the shard's next confirmation.
+    private mutating func number() -> OutboxStore.Cursor {
+        cursor.number += 1
+        savedBase = cursor.base
+        return cursor
+    }
+
+    /// The broker's trouble costs an event nothing but time: there is no limit to the attempts.
+    mutating func pause(because outcome: PublishOutcome) {
+        pausedUntil = .now + backoff.next()
+        isHeld = if case .returned = outcome { true } else { false }
+    }
+
+    mutating func resume() {
+        backoff.reset()
+        pausedUntil = nil
+        isHeld = false
+    }
+}
