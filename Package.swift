@@ -185,7 +185,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "Postgres", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging, .nioCore, .nioHTTP1,
+                "AMQP", "Postgres", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging, .nioCore,
+                .nioHTTP1,
             ]
         ),
     ],

@@ -14,8 +14,8 @@ extension OutboxStore {
     /// Empties the oldest slot when there is something in it, every event in it is confirmed, and all of it is older
     /// than ``retention``.
     ///
-    /// Waits for nobody longer than 50 ms (an audit reads the slot; a transaction that began in its time is still open),
-    /// and then leaves it for the next time. Orders that are committed meanwhile go into another slot.
+    /// Waits for nobody longer than 50 ms (an audit reads the slot; a transaction that began in its time is open), and
+    /// then leaves it for the next time. Orders that are committed meanwhile go into another slot.
     /// - Parameter now: the time, by which the oldest slot is found.
     /// - Returns: the slot that was emptied; nil when none was.
     package static func rotate(

@@ -43,6 +43,12 @@ final class ChildProcess: Sendable {
     /// SIGKILL.
     func kill() { send(SIGKILL) }
 
+    /// SIGSTOP.
+    func pause() { send(SIGSTOP) }
+
+    /// SIGCONT.
+    func resume() { send(SIGCONT) }
+
     /// The exit code; nil when it still runs after the time, or a signal ended it.
     func exitCode(within time: Duration) async throws -> Int32? {
         let deadline = ContinuousClock.now + time

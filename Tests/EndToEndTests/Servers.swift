@@ -24,7 +24,7 @@ struct Servers: Sendable {
             "CREATE DATABASE \(servers.name) OWNER jumun_owner TEMPLATE template0 ENCODING 'UTF8'"
         )
         // Whoever creates a virtual host is given all permissions in it.
-        try await servers.administerBroker("PUT")
+        try await servers.administerBroker("PUT", "/api/vhosts/\(servers.name)")
         return servers
     }
 
@@ -45,9 +45,21 @@ struct Servers: Sendable {
         return components.string ?? ""
     }
 
+    /// The same for the server's superuser, who may copy the whole database.
+    var adminDatabaseURL: String {
+        var components = adminDatabase
+        components.path = "/" + name
+        return components.string ?? ""
+    }
+
+    /// Removes the forward queue's binding, as somebody might by mistake.
+    func unbindForwardQueue() async throws {
+        try await administerBroker("DELETE", "/api/bindings/\(name)/e/order.events/q/dataplatform.forward.v1/order.%23")
+    }
+
     /// Removes what ``create()`` made, whoever still uses it.
     func delete() async throws {
-        try await administerBroker("DELETE")
+        try await administerBroker("DELETE", "/api/vhosts/\(name)")
         try await TestDatabase.administer("DROP DATABASE \(name) WITH (FORCE)")
     }
 
@@ -58,17 +70,17 @@ struct Servers: Sendable {
         await redis.close()
     }
 
-    private func administerBroker(_ method: String) async throws {
+    private func administerBroker(_ method: String, _ path: String) async throws {
         var management = try Servers.components("JUMUN_TEST_RABBITMQ_MANAGEMENT_URL")
         let credentials = "\(management.user ?? ""):\(management.password ?? "")"
         (management.user, management.password) = (nil, nil)
         let answer = try await Web(base: management.string ?? "").send(
             method,
-            "/api/vhosts/\(name)",
+            path,
             headers: ["authorization": "Basic " + Data(credentials.utf8).base64EncodedString()]
         )
         guard (200..<300).contains(answer.status) else {
-            throw Web.Unexpected(description: "RabbitMQ answered \(answer.status) to \(method) of a virtual host")
+            throw Web.Unexpected(description: "RabbitMQ answered \(answer.status) to \(method) \(path)")
         }
     }
 

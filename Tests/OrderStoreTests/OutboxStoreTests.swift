@@ -261,8 +261,8 @@ struct OutboxStoreTests {
                     AS old (id, txid);
                 SELECT setval(pg_get_serial_sequence('outbox_events', 'id'), 10);
                 INSERT INTO outbox_acks (shard, slot, n, base, target, after_id, last_id, epoch, at)
-                VALUES (0, outbox_slot(now()), 2, '900000001:900000003:900000001', '900000001:900000004:900000001', 5, 5,
-                        'another cluster', now())
+                VALUES (0, outbox_slot(now()), 2, '900000001:900000003:900000001', '900000001:900000004:900000001',
+                        5, 5, 'another cluster', now())
                 """,
                 shop
             )
