@@ -69,9 +69,8 @@ package enum OutboxStore {
 
     /// Prepares a connection's session for relaying, and makes it count as a relay for as long as it lives.
     ///
-    /// Confirmations need not be durable at once (a lost one is a repeated event), statements have one plan each,
-    /// and a session that asks nothing for 10 s is ended by the server: so a process that is stopped, or out of reach,
-    /// loses its shards to others.
+    /// Statements have one plan each, and a session that asks nothing for 10 s is ended by the server: so a process
+    /// that is stopped, or out of reach, loses its shards to others.
     package static func enlist(_ connection: PostgresConnection, deadline: ContinuousClock.Instant) async throws {
         _ = try await connection.query(
             Statements.enlist,
@@ -286,7 +285,6 @@ extension OutboxStore {
             "outbox_enlist",
             """
             SELECT pg_try_advisory_lock_shared($1, $2) AS is_relay,
-                   set_config('synchronous_commit', 'off', false) AS durability,
                    set_config('idle_session_timeout', '10s', false) AS idle_timeout,
                    set_config('plan_cache_mode', 'force_generic_plan', false) AS plans,
                    set_config('enable_seqscan', 'off', false) AS sequential_scans,
