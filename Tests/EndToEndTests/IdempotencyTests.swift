@@ -86,6 +86,26 @@ extension EndToEndTests {
         #expect((answer.status, answer.header("idempotency-replayed")) == (201, nil), "\(answer.body)")
     }
 
+    @Test("of many requests with one key at once one is refused, and the others are told the same")
+    func remembersOnce() async throws {
+        try await System.with { system in
+            let product = try await system.createProduct(stock: 10)
+            let key = ["idempotency-key": "at-once"]
+            // Refused before anything is begun; refused by the stock; done.
+            for (path, body, status) in [
+                ("/v1/orders", #"{"items":[]}"#, 422),
+                ("/v1/products/\(product.id)/stock-adjustments", #"{"delta":-11,"reason":"broken"}"#, 409),
+                ("/v1/products", #"{"name":"Cup","price":1,"stock":1}"#, 201),
+            ] as [(String, String, UInt)] {
+                let key = key.mapValues { "\($0)-\(status)" }
+                let answers = try await system.atOnce(20) { _ in try await system.api.post(path, body, headers: key) }
+                #expect(Set(answers.map(\.status)) == [status])
+                #expect(Set(answers.map(\.body)).count == 1)
+                #expect(answers.count { $0.header("idempotency-replayed") == "true" } == 19)
+            }
+        }
+    }
+
     @Test("a key that is none is refused, and nothing is done or remembered")
     func refusesWrongKeys() async throws {
         try await System.with { system in

@@ -37,6 +37,26 @@ struct CommitStoreTests {
         }
     }
 
+    @Test("when a commit returns, the server's log of it is on the disk")
+    func isDurable() async throws {
+        try await Shop.withShop { shop in
+            let (user, _) = try await stock(shop, pieces: 1)
+            var durable = 0
+            for _ in 0..<20 {
+                _ = try await commit([charge(user, 1)], shop)
+                let rows = try await shop.pool.query(Self.unflushedBytes, deadline: .now + Shop.timeout)
+                if try rows[0].get("bytes", as: Int64.self) == 0 { durable += 1 }
+            }
+            // The server itself writes something now and then, for which nobody waits.
+            #expect(durable >= 18)
+        }
+    }
+
+    private static let unflushedBytes = SQLStatement(
+        "commit_unflushed_bytes",
+        "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn())::bigint AS bytes"
+    )
+
     @Test("a balance that moved between the round trips aborts the whole batch")
     func detectsMovedBalance() async throws {
         try await Shop.withShop { shop in
