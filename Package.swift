@@ -82,8 +82,11 @@ let package = Package(
         .executableTarget(
             name: "Consumer",
             dependencies: [
-                "EventTopology", "ServiceRuntime", "OpsMetrics", "AMQP",
-                .argumentParser, .asyncHTTPClient, .hummingbird, .lifecycle, .logging, .nioCore, .nioHTTP1,
+                "OrderStore", "EventTopology", "WebhookSignature", "ServiceRuntime", "OpsMetrics", "Backoff",
+                "Postgres",
+                "AMQP",
+                .argumentParser, .asyncHTTPClient, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
+                .nioHTTP1,
             ]
         ),
         .executableTarget(
@@ -103,7 +106,7 @@ let package = Package(
         .executableTarget(
             name: "DataPlatform",
             dependencies: [
-                "ServiceRuntime", "OpsMetrics",
+                "WebhookSignature", "ServiceRuntime", "OpsMetrics",
                 .argumentParser, .collections, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
             ]
         ),
@@ -136,6 +139,7 @@ let package = Package(
         // L1: what the clients stand on.
         .target(name: "ThreadExecutor"),
         .target(name: "Backoff"),
+        .target(name: "WebhookSignature", dependencies: [.crypto]),
 
         // L0: values and rules; nothing of ours below them.
         .target(name: "OrderDomain"),
@@ -152,10 +156,16 @@ let package = Package(
         ),
         .target(name: "SeededRandom", path: "Tests/SeededRandom"),
         .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
-        .testTarget(name: "ConsumerTests", dependencies: ["Consumer", "AMQP", "ServiceRuntime"]),
+        .testTarget(
+            name: "ConsumerTests",
+            dependencies: ["Consumer", "AMQP", "ServiceRuntime", "SeededRandom", .nioCore, .nioHTTP1]
+        ),
         .testTarget(
             name: "DataPlatformTests",
-            dependencies: ["DataPlatform", "ServiceRuntime", "OpsMetrics", .hummingbird, .hummingbirdTesting, .logging]
+            dependencies: [
+                "DataPlatform", "WebhookSignature", "ServiceRuntime", "OpsMetrics",
+                .hummingbird, .hummingbirdTesting, .logging,
+            ]
         ),
         .testTarget(name: "OpsMetricsTests", dependencies: ["OpsMetrics"]),
         .testTarget(
@@ -177,6 +187,7 @@ let package = Package(
         ),
         .testTarget(name: "ThreadExecutorTests", dependencies: ["ThreadExecutor"]),
         .testTarget(name: "TidyTests"),
+        .testTarget(name: "WebhookSignatureTests", dependencies: ["WebhookSignature"]),
         // ---- real servers
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", "TestSupport", .logging]),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport", .logging]),

@@ -95,6 +95,34 @@ package actor AMQPConsumer {
         try settle(delivery) { link throws(AMQPError) in try link.refuse(delivery.tag, requeue: requeue) }
     }
 
+    /// Acknowledges many deliveries in one go; returns how many of them could be told to the broker.
+    ///
+    /// The others are settled already or came over an earlier connection, or the connection broke: the broker gives
+    /// them out again.
+    package func ack(_ deliveries: [AMQPDelivery]) async -> Int {
+        deliveries.count { delivery in
+            (try? settle(delivery) { link throws(AMQPError) in try link.acknowledge(delivery.tag) }) != nil
+        }
+    }
+
+    /// How many deliveries are neither acknowledged nor given back, those that nobody has asked for yet included.
+    package var unsettledCount: Int { unsettled.count }
+
+    /// The next deliveries: waits for one, then as long as `waiting` says for others, and returns what is there.
+    ///
+    /// At most `maximum`, in the order of the queue. Empty when there won't be any more, or when the task has been
+    /// cancelled before the first one came.
+    package func batch(upTo maximum: Int, waiting: Duration) async -> [AMQPDelivery] {
+        guard let first = await nextDelivery() else { return [] }
+        if buffer.count + 1 < maximum, waiting > .zero, phase == .running {
+            // Cancelled or not, what is in hand is returned.
+            try? await Task.sleep(for: waiting)
+        }
+        var batch = [first]
+        while batch.count < maximum, let delivery = buffer.popFirst() { batch.append(delivery) }
+        return batch
+    }
+
     /// Stops taking messages.
     ///
     /// Returns when the broker has agreed, at the deadline at the latest. The deliveries that are here already are

@@ -5,6 +5,8 @@ import EventTopology
 import Hummingbird
 import Logging
 import OpsMetrics
+import OrderStore
+import Postgres
 import ServiceRuntime
 
 /// `consumer`: forwards order events from RabbitMQ to the data platform.
@@ -31,34 +33,58 @@ struct ConsumerCommand: AsyncParsableCommand {
     }
 }
 
+/// The role `jumun_consumer` may have 5 connections: two processes, one of which replaces the other, fit.
+private let databaseConnections = 2
+
 private func forward(_ settings: ConsumerSettings, logger: Logger) async throws {
-    let configuration = PlatformClient.configuration(connections: settings.concurrency)
+    if settings.signingKeys == nil {
+        logger.warning("requests to the platform are not signed: PLATFORM_SIGNING_KEYS is not set")
+    }
+    let configuration = PlatformClient.configuration(connections: settings.limits.requests)
     try await HTTPClient.withHTTPClient(configuration: configuration) { http in
-        let metrics = MetricsRegistry()
-        let consumerMetrics = ConsumerMetrics(metrics)
-        let consumer = AMQPConsumer(
-            configuration: settings.broker,
-            topology: .forwarding,
-            queue: BrokerNames.forwardQueue,
-            prefetch: settings.concurrency * 2,
-            consumerTag: "consumer",
+        let pool = PostgresPool(
+            configuration: settings.database,
+            maximumConnections: databaseConnections,
             logger: logger
         )
+        let registry = MetricsRegistry()
+        let circuit = Circuit(maximumRequests: settings.limits.requests, logger: logger)
+        let metrics = ConsumerMetrics(registry, circuit: circuit)
+        let (intake, progress) = (Intake(), Progress())
+        let inspector = AMQPInspector(configuration: settings.broker, logger: logger)
         let forwarder = Forwarder(
-            consumer: consumer,
+            broker: settings.broker,
             publisher: AMQPPublisher(configuration: settings.broker, topology: .forwarding, logger: logger),
-            platform: PlatformClient(http: http, base: settings.platformURL, timeout: settings.requestTimeout),
-            concurrency: settings.concurrency,
-            metrics: consumerMetrics,
+            platform: PlatformClient(
+                http: http,
+                base: settings.platformURL,
+                form: settings.limits.batchSize == 1 ? .single : .batch,
+                keys: settings.signingKeys,
+                timeout: settings.requestTimeout
+            ),
+            inbox: Inbox(store: DeliveryStore(pool), pool: pool, logger: logger),
+            circuit: circuit,
+            intake: intake,
+            inFlight: InFlight(),
+            limits: settings.limits,
+            ordering: settings.ordering,
+            metrics: metrics,
+            progress: progress,
             logger: logger
         )
-        let depths = QueueDepths(
-            inspector: AMQPInspector(configuration: settings.broker, logger: logger),
-            metrics: consumerMetrics,
+        let monitor = LagMonitor(
+            inspector: inspector,
+            pool: pool,
+            intake: intake,
+            circuit: circuit,
+            progress: progress,
+            metrics: metrics,
+            sampleInterval: settings.lagSampleInterval,
             logger: logger
         )
         let router = Router(context: BasicRequestContext.self)
-        OperationsRoutes(metrics: metrics, checks: [.rabbitMQ(consumer)]).add(to: router)
+        OperationsRoutes(metrics: registry, checks: [.rabbitMQ(intake, inspector), .postgres(pool)]).add(to: router)
+        LagRoute(monitor: monitor).add(to: router)
         let server = makeHTTPServer(
             router: router,
             host: settings.host,
@@ -66,16 +92,7 @@ private func forward(_ settings: ConsumerSettings, logger: Logger) async throws 
             name: "consumer",
             logger: logger
         )
-        try await ServiceProcess.run([server, depths, forwarder], logger: logger)
-    }
-}
-
-extension HealthCheck {
-    fileprivate static func rabbitMQ(_ consumer: AMQPConsumer) -> HealthCheck {
-        HealthCheck("rabbitmq") {
-            if case .disconnected(let error) = consumer.status {
-                throw error ?? AMQPError(.connectionLost, "not connected yet")
-            }
-        }
+        try await ServiceProcess.run([server, monitor, forwarder], logger: logger)
+        await pool.close()
     }
 }

@@ -18,9 +18,15 @@ struct Serve: AsyncParsableCommand {
         abstract: "Serve until SIGTERM or SIGINT.",
         discussion: """
             Environment:
-              LISTEN_HOST    address to listen on (default 127.0.0.1)
-              PLATFORM_PORT  port to listen on, 0 for any free one (default 8083)
-              LOG_LEVEL      trace, debug, info, notice, warning, error or critical (default info)
+              LISTEN_HOST            address to listen on (default 127.0.0.1)
+              PLATFORM_PORT          port to listen on, 0 for any free one (default 8083)
+              PLATFORM_SIGNING_KEYS  whsec_… and base64, one or two with a space between: a signature
+                                     (Standard Webhooks) that fits none of them is answered 401
+              PLATFORM_REQUIRE_SIGNATURE
+                                     true: a request without a signature is answered 401 too
+                                     (default false)
+              LOG_LEVEL              trace, debug, info, notice, warning, error or critical
+                                     (default info)
 
             What arrived is kept in memory only, up to fixed maxima; the oldest is forgotten first.
             """
@@ -30,10 +36,11 @@ struct Serve: AsyncParsableCommand {
         await ServiceProcess.main("data-platform") { settings, logger in
             let host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
             let port = try settings.port("PLATFORM_PORT", default: 8083)
+            let signatures = try SignatureCheck(settings)
             let metrics = MetricsRegistry()
             let platform = Platform(metrics: metrics)
             let server = makeHTTPServer(
-                router: PlatformRoutes(platform: platform).router(metrics: metrics),
+                router: PlatformRoutes(platform: platform, signatures: signatures).router(metrics: metrics),
                 host: host,
                 port: port,
                 name: "data-platform",

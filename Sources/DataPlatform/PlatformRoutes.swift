@@ -30,6 +30,7 @@ struct PlatformRoutes: Sendable {
     private static let lookAgain = Duration.milliseconds(50)
 
     let platform: Platform
+    var signatures = SignatureCheck(keys: nil, isRequired: false)
 
     /// All routes, with health and metrics.
     func router(metrics: MetricsRegistry) -> Router<PlatformContext> {
@@ -109,6 +110,7 @@ struct PlatformRoutes: Sendable {
             )
         }
         let body = Array(buffer: try await request.collectBody(limit: Self.maximumBodyBytes))
+        try signatures.check(request.headers, body: body, now: Date())
         return isBatch ? try IncomingEvent.batch(body) : [try IncomingEvent.one(body)]
     }
 

@@ -24,4 +24,19 @@ package enum BrokerNames {
     package static func retryQueue(delayMs: Int) -> String {
         "dataplatform.retry.\(delayMs).v1"
     }
+
+    /// A tier's second queue, with a tenth more delay: who uses both by chance spreads what failed at once.
+    package static func lateRetryQueue(delayMs: Int) -> String {
+        "dataplatform.retry.\(delayMs).late.v1"
+    }
+
+    /// The routing key of one retry tier: `isLate` chooses the second queue.
+    package static func retryKey(delayMs: Int, isLate: Bool) -> String {
+        isLate ? "\(delayMs).late" : "\(delayMs)"
+    }
+
+    /// The delay of a tier's second queue, in milliseconds.
+    package static func lateDelayMs(_ delayMs: Int) -> Int {
+        delayMs + delayMs / 10
+    }
 }

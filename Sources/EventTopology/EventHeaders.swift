@@ -4,6 +4,9 @@ package enum EventHeaders {
     package static let occurredAtMs = "x-occurred-at-ms"
     /// How many attempts to deliver it have failed; absent before the first.
     package static let attempt = "x-attempt"
+    /// How often it was in a consumer's hands when that died, counted over the queues that it has moved through since;
+    /// absent while that is 0.
+    package static let crashes = "x-crashes"
     /// The W3C trace context, if the order came with one.
     package static let traceparent = "traceparent"
 }

@@ -21,15 +21,8 @@ extension AMQPTopology {
     /// What the consumer declares: the above and its retry tiers.
     package static let forwarding = AMQPTopology(
         exchanges: orderEvents.exchanges + [Exchange(name: BrokerNames.retryExchange, kind: .direct)],
-        queues: orderEvents.queues + BrokerNames.retryTiersMs.map(retryQueue),
-        bindings: orderEvents.bindings
-            + BrokerNames.retryTiersMs.map { delay in
-                Binding(
-                    queue: BrokerNames.retryQueue(delayMs: delay),
-                    exchange: BrokerNames.retryExchange,
-                    routingKey: "\(delay)"
-                )
-            }
+        queues: orderEvents.queues + BrokerNames.retryTiersMs.flatMap(retryQueues),
+        bindings: orderEvents.bindings + BrokerNames.retryTiersMs.flatMap(retryBindings)
     )
 
     /// Bounded: a full queue refuses, and the refused events stay in the outbox. A message that was delivered 20 times
@@ -57,10 +50,35 @@ extension AMQPTopology {
         Binding(queue: BrokerNames.deadLetterQueue, exchange: BrokerNames.deadLetterExchange, routingKey: key)
     }
 
+    private static func retryQueues(delayMs: Int) -> [Queue] {
+        [
+            retryQueue(BrokerNames.retryQueue(delayMs: delayMs), delayMs: delayMs),
+            retryQueue(
+                BrokerNames.lateRetryQueue(delayMs: delayMs),
+                delayMs: BrokerNames.lateDelayMs(delayMs)
+            ),
+        ]
+    }
+
+    private static func retryBindings(delayMs: Int) -> [Binding] {
+        [
+            Binding(
+                queue: BrokerNames.retryQueue(delayMs: delayMs),
+                exchange: BrokerNames.retryExchange,
+                routingKey: BrokerNames.retryKey(delayMs: delayMs, isLate: false)
+            ),
+            Binding(
+                queue: BrokerNames.lateRetryQueue(delayMs: delayMs),
+                exchange: BrokerNames.retryExchange,
+                routingKey: BrokerNames.retryKey(delayMs: delayMs, isLate: true)
+            ),
+        ]
+    }
+
     /// One delay a queue: a queue gives back its head first, so a longer delay in front would hold up a shorter one.
-    private static func retryQueue(delayMs: Int) -> Queue {
+    private static func retryQueue(_ name: String, delayMs: Int) -> Queue {
         Queue(
-            name: BrokerNames.retryQueue(delayMs: delayMs),
+            name: name,
             arguments: [
                 "x-queue-type": .string("quorum"),
                 "x-message-ttl": .int64(Int64(delayMs)),

@@ -4,4 +4,4 @@ package import Postgres
 package let allStatements: [SQLStatement] =
     UserStore.Statements.all + ProductStore.Statements.all + OrderReader.Statements.all + CommitStore.Statements.all
     + OutboxStore.Statements.all + RankingStore.Statements.all + JobRunStore.Statements.all
-    + AuditStore.Statements.all
+    + AuditStore.Statements.all + DeliveryStore.Statements.all

@@ -9,48 +9,58 @@ struct DeliveryPolicyTests {
         #expect(verdict(status) == .delivered)
     }
 
-    @Test("a status that may pass by itself is tried again", arguments: [408, 425, 429, 500, 502, 503, 504, 599])
+    @Test("a status that may pass by itself is a failure", arguments: [401, 408, 425, 429, 500, 502, 503, 504, 599])
     func transient(status: Int) {
-        #expect(verdict(status) == .retry(tierMs: 1_000, countsAsAttempt: true))
+        #expect(verdict(status) == .failed)
     }
 
-    @Test("a refusal and a redirect are dead letters", arguments: [300, 301, 304, 307, 400, 401, 404, 409, 413, 422])
+    @Test("no answer is a failure")
+    func silence() {
+        #expect(DeliveryPolicy.verdict(on: .timedOut) == .failed)
+        #expect(DeliveryPolicy.verdict(on: .networkFailure("refused")) == .failed)
+    }
+
+    @Test("another 4xx and a redirect are refusals", arguments: [300, 301, 304, 307, 400, 403, 404, 409, 413, 422])
     func permanent(status: Int) {
-        #expect(verdict(status) == .deadLetter(reason: "the platform refused it"))
+        #expect(verdict(status) == .refused)
     }
 
-    @Test("the tiers grow with the attempts, and the last one serves for ever")
+    @Test("the tiers grow with the attempts, and the tenth is the last")
     func tiers() {
-        let expected = [1, 2, 4, 8, 16, 32, 60, 120, 300, 300, 300].map { $0 * 1_000 }
+        let expected = [1, 2, 4, 8, 16, 32, 60, 120, 300].map { $0 * 1_000 }
         for (attempts, tierMs) in expected.enumerated() {
-            for outcome in [RequestOutcome.timedOut, .networkFailure("refused")] {
-                let verdict = DeliveryPolicy.verdict(on: outcome, attempts: attempts)
-                #expect(verdict == .retry(tierMs: tierMs, countsAsAttempt: true))
-            }
+            let next = DeliveryPolicy.afterFailure(attempts: attempts, counts: true)
+            #expect(next == .retry(tierMs: tierMs, attempts: attempts + 1))
         }
-        let farGone = DeliveryPolicy.verdict(on: .timedOut, attempts: .max)
-        #expect(farGone == .retry(tierMs: 300_000, countsAsAttempt: true))
+        #expect(DeliveryPolicy.afterFailure(attempts: 9, counts: true) == .deadLetter(attempts: 10))
+        #expect(DeliveryPolicy.afterFailure(attempts: .max, counts: true) == .deadLetter(attempts: 11))
+        #expect(DeliveryPolicy.afterFailure(attempts: -5, counts: true) == .retry(tierMs: 1_000, attempts: 1))
+    }
+
+    @Test("a failure that doesn't count changes no count, and never gives up", arguments: [0, 5, 9, 1_000])
+    func uncounted(attempts: Int) {
+        let next = DeliveryPolicy.afterFailure(attempts: attempts, counts: false)
+        #expect(next == .retry(tierMs: 1_000, attempts: attempts))
     }
 
     @Test(
-        "a platform that says when to come back is obeyed, and no attempt is counted",
+        "a platform that says when to come back is obeyed",
         arguments: [(0, 1_000), (1, 1_000), (3, 4_000), (4, 4_000), (33, 60_000), (300, 300_000), (86_400, 300_000)]
     )
     func retryAfter(seconds: Int, tierMs: Int) {
         for status in [429, 503] {
             let outcome = RequestOutcome.answered(status: status, retryAfter: .seconds(seconds), message: "")
-            #expect(
-                DeliveryPolicy.verdict(on: outcome, attempts: 5) == .retry(tierMs: tierMs, countsAsAttempt: false)
-            )
+            #expect(DeliveryPolicy.verdict(on: outcome) == .postponed(.seconds(seconds)))
         }
+        #expect(DeliveryPolicy.tier(noShorterThan: .seconds(seconds)) == tierMs)
     }
 
     @Test("Retry-After changes nothing with another status")
     func retryAfterElsewhere() {
         let failure = RequestOutcome.answered(status: 500, retryAfter: .seconds(60), message: "")
-        #expect(DeliveryPolicy.verdict(on: failure, attempts: 1) == .retry(tierMs: 2_000, countsAsAttempt: true))
+        #expect(DeliveryPolicy.verdict(on: failure) == .failed)
         let success = RequestOutcome.answered(status: 200, retryAfter: .seconds(60), message: "")
-        #expect(DeliveryPolicy.verdict(on: success, attempts: 1) == .delivered)
+        #expect(DeliveryPolicy.verdict(on: success) == .delivered)
     }
 
     @Test("the waits before giving back grow to a maximum")
@@ -61,6 +71,23 @@ struct DeliveryPolicyTests {
     }
 
     private func verdict(_ status: Int) -> DeliveryPolicy.Verdict {
-        DeliveryPolicy.verdict(on: .answered(status: status, retryAfter: nil, message: ""), attempts: 0)
+        DeliveryPolicy.verdict(on: .answered(status: status, retryAfter: nil, message: ""))
+    }
+}
+
+@Suite("Fingerprints of failures")
+struct FingerprintTests {
+    @Test("a problem's code, else its title, else the text without what has digits")
+    func causes() {
+        func fingerprint(_ message: String) -> String {
+            Fingerprint.of(.answered(status: 422, retryAfter: nil, message: message))
+        }
+        #expect(fingerprint(#"{"type":"/p","code":"event_rejected","detail":"s1"}"#) == "422 event_rejected")
+        #expect(fingerprint(#"{"title":"No such thing"}"#) == "422 no such thing")
+        #expect(fingerprint("Order 0190-ab of user7 is odd") == "422 order # of # is odd")
+        #expect(fingerprint(String(repeating: "x", count: 5_000)).count == 104)
+        #expect(Fingerprint.of(.timedOut) == "timeout")
+        #expect(Fingerprint.of(.networkFailure("x")) == "network")
+        #expect(Fingerprint.unreadable("no JSON") == "unreadable: no json")
     }
 }

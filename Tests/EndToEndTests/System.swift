@@ -178,6 +178,10 @@ final class System: Sendable {
             "scheduler": "jumun_scheduler", "orderctl": "jumun_owner",
         ]
         settings["DATABASE_URL"] = roles[name].map(servers.databaseURL)
+        if name == "consumer" || name == "data-platform" {
+            settings["PLATFORM_SIGNING_KEYS"] = "whsec_" + Data(repeating: 42, count: 32).base64EncodedString()
+        }
+        if name == "data-platform" { settings["PLATFORM_REQUIRE_SIGNATURE"] = "true" }
         if name == "scheduler" { settings["AGGREGATOR_DATABASE_URL"] = servers.databaseURL(as: "jumun_aggregator") }
         return settings
     }

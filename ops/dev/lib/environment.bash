@@ -19,6 +19,8 @@ export_environment() {
     export LISTEN_HOST=127.0.0.1 API_PORT CONSUMER_PORT SCHEDULER_PORT PLATFORM_PORT
     export SCHEDULE_FILE=$ROOT/ops/schedule.toml MIGRATIONS_DIR=$ROOT/sql/migrations
     export BIN_DIR LOG_LEVEL=info
+    # What the consumer signs its requests with, and the platform checks.
+    export PLATFORM_SIGNING_KEYS
     # Empty where it could not be fetched.
     export SWAGGER_UI_DIR=
     [[ ! -d $RUN_DIR/swagger-ui ]] || SWAGGER_UI_DIR=$RUN_DIR/swagger-ui

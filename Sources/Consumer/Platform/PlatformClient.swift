@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import WebhookSignature
 
 /// Sends events to the data platform.
 struct PlatformClient: Sendable {
@@ -9,11 +10,16 @@ struct PlatformClient: Sendable {
     private static let maximumAnswerBytes = 64 * 1_024
     /// Shorter than servers keep idle connections, so that a request seldom meets one that is just being closed.
     private static let idleLimit = TimeAmount.seconds(15)
+    /// How long after a broken connection the one repetition comes, in milliseconds.
+    private static let repetitionPauseMs = 50...150
 
     let http: HTTPClient
     /// The platform's address without a slash at its end.
     let base: String
-    /// How long a request may take, from connecting to the end of the answer.
+    let form: PlatformRequest.Form
+    /// Nil when requests are not signed.
+    let keys: SigningKeys?
+    /// How long a request may take, from connecting to the end of the answer, its repetition included.
     let timeout: Duration
 
     /// What the HTTP client has to be made with.
@@ -27,10 +33,19 @@ struct PlatformClient: Sendable {
         return configuration
     }
 
-    /// Posts an event, and says what came of it by the timeout; cancelling the task ends it as a network failure.
-    func post(_ event: ForwardedEvent) async -> RequestOutcome {
-        await withTaskGroup(of: RequestOutcome?.self) { group in
-            group.addTask { await exchange(event) }
+    /// Posts events in one request, and says what came of it by the timeout; cancelling the task ends it as a network
+    /// failure.
+    ///
+    /// A connection that could not be made or broke is tried once more, after a moment: it may just have been closed.
+    func post(_ events: ArraySlice<ForwardedEvent>) async -> RequestOutcome {
+        let request = PlatformRequest(events, form: form, keys: keys, now: Date())
+        return await withTaskGroup(of: RequestOutcome?.self) { group in
+            group.addTask {
+                let outcome = await exchange(request)
+                guard case .networkFailure = outcome, !Task.isCancelled else { return outcome }
+                try? await Task.sleep(for: .milliseconds(Int.random(in: Self.repetitionPauseMs)))
+                return await exchange(request)
+            }
             group.addTask {
                 try? await Task.sleep(for: timeout)
                 return nil
@@ -41,9 +56,13 @@ struct PlatformClient: Sendable {
         }
     }
 
-    private func exchange(_ event: ForwardedEvent) async -> RequestOutcome {
+    private func exchange(_ request: PlatformRequest) async -> RequestOutcome {
+        var post = HTTPClientRequest(url: base + "/v1/events")
+        post.method = .POST
+        post.headers = request.headers
+        post.body = .bytes(request.body)
         do {
-            let response = try await http.execute(request(event), timeout: TimeAmount(timeout))
+            let response = try await http.execute(post, timeout: TimeAmount(timeout))
             let retryAfter = response.headers.first(name: "Retry-After")
             return .answered(
                 status: Int(response.status.code),
@@ -55,20 +74,6 @@ struct PlatformClient: Sendable {
         } catch {
             return .networkFailure("\(error)")
         }
-    }
-
-    private func request(_ event: ForwardedEvent) -> HTTPClientRequest {
-        var request = HTTPClientRequest(url: base + "/v1/events")
-        request.method = .POST
-        request.headers = [
-            "Content-Type": "application/cloudevents+json",
-            "Idempotency-Key": event.id,
-        ]
-        if let traceparent = event.traceparent {
-            request.headers.add(name: "traceparent", value: traceparent)
-        }
-        request.body = .bytes(ByteBuffer(bytes: event.body))
-        return request
     }
 
     /// The body, which has to be read for the connection to be used again; the status decides even when it breaks off.

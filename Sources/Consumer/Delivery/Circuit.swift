@@ -1,0 +1,90 @@
+import FoundationEssentials
+import Logging
+import Synchronization
+
+/// The breaker and the ledger of this process's requests to the platform, for all tasks that make them.
+final class Circuit: Sendable {
+    private struct Shared {
+        var breaker: CircuitBreaker
+        var ledger = AttemptLedger()
+    }
+
+    private let shared: Mutex<Shared>
+    private let logger: Logger
+
+    init(maximumRequests: Int, logger: Logger) {
+        shared = Mutex(Shared(breaker: CircuitBreaker(maximumRequests: maximumRequests)))
+        self.logger = logger
+    }
+
+    var state: CircuitBreaker.State { shared.withLock { $0.breaker.state } }
+
+    var isOpen: Bool {
+        if case .open = state { true } else { false }
+    }
+
+    /// How many requests may be under way at once.
+    var allowance: Int { shared.withLock { $0.breaker.allowance } }
+
+    /// Half opens the circuit when its pause is over; whether it is not open now.
+    func beginProbe() -> Bool {
+        shared.withLock { $0.breaker.beginProbe(at: .now) }
+    }
+
+    /// Whether a request may be made now; half open, only a probe.
+    func admits(probe: Bool) -> Bool {
+        switch state {
+        case .closed: true
+        case .halfOpen: probe
+        case .open: false
+        }
+    }
+
+    /// How long no request may be made.
+    var pause: Duration {
+        if case .open(let end) = state { max(.zero, end - .now) } else { .zero }
+    }
+
+    func noteSuccess() {
+        let isClosing = shared.withLock { shared in
+            let before = shared.breaker.state
+            shared.breaker.succeed()
+            shared.ledger.succeeded()
+            return before == .halfOpen
+        }
+        if isClosing { logger.notice("the platform answers again: the circuit is closed") }
+    }
+
+    /// Notes a request that failed; says whether it counts as an attempt of its events.
+    ///
+    /// It doesn't while the circuit is half open or open, nor when it opens it; and those before that opened it are
+    /// taken back.
+    func noteFailure(of events: ArraySlice<ForwardedEvent>, retryAfter: Duration?, error: String) -> Bool {
+        let attempts = Dictionary(events.map { ($0.id, $0.attempts) }) { first, _ in first }
+        let (before, after) = shared.withLock { shared in
+            let before = shared.breaker.state
+            if before == .closed { shared.ledger.failed(attempts) }
+            shared.breaker.fail(at: .now, retryAfter: retryAfter)
+            if before == .closed, shared.breaker.state != .closed { shared.ledger.opened() }
+            return (before, shared.breaker.state)
+        }
+        if before == .closed, after != .closed {
+            logger.error(
+                "the platform fails: the circuit is open, and nothing is taken",
+                metadata: ["error": "\(error)"]
+            )
+        }
+        return after == .closed
+    }
+
+    /// Puts right the attempts of events that come back after an outage.
+    func corrected(_ events: [ForwardedEvent]) -> [ForwardedEvent] {
+        shared.withLock { shared in
+            events.map { event in
+                var event = event
+                event.attempts = shared.ledger.attempts(of: event.id, saying: event.attempts)
+                return event
+            }
+        }
+    }
+}

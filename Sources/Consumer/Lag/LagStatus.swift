@@ -1,0 +1,70 @@
+/// How the work stands, judged over a window and without thresholds (the rules of LinkedIn's Burrow).
+enum LagStatus: String, CaseIterable, Sendable {
+    /// Nothing waited at some time in the window, or what waits grows less.
+    case ok
+    /// Events are delivered, but what waits did not grow less at any time in the window.
+    case warn
+    /// Messages are settled, but none is delivered.
+    case stall
+    /// Something waits, and nothing is settled.
+    case stop
+}
+
+/// The last samples, which the status is judged by. A value.
+struct LagWindow: Sendable {
+    static let size = 10
+
+    struct Sample: Sendable, Equatable {
+        /// What waits before the platform: outbox, ready, in hand, in retry tiers.
+        let waiting: Int
+        /// Settled since the start, in whatever way.
+        let settled: Int
+        /// Delivered since the start.
+        let delivered: Int
+    }
+
+    private var samples: [Sample] = []
+
+    mutating func add(_ sample: Sample) {
+        if samples.count == Self.size { samples.removeFirst() }
+        samples.append(sample)
+    }
+
+    /// Until the window is full nothing is known, and all is well.
+    var status: LagStatus {
+        guard samples.count == Self.size, let first = samples.first, let last = samples.last,
+            samples.allSatisfy({ $0.waiting > 0 })
+        else { return .ok }
+        if last.settled == first.settled { return .stop }
+        if last.delivered == first.delivered { return .stall }
+        let decreases = zip(samples, samples.dropFirst()).contains { $1.waiting < $0.waiting }
+        return decreases ? .ok : .warn
+    }
+}
+
+/// How fast events are delivered, and when the last that waits will be. A value.
+struct DrainRate: Sendable {
+    /// Long enough to be steady, short enough to be now.
+    static let window = Duration.seconds(30)
+
+    private var points: [(at: ContinuousClock.Instant, waiting: Int, delivered: Int)] = []
+
+    mutating func add(at now: ContinuousClock.Instant, waiting: Int, delivered: Int) {
+        points.append((now, waiting, delivered))
+        points.removeAll { $0.at.duration(to: now) > Self.window }
+    }
+
+    /// Deliveries a second.
+    var deliveredPerSecond: Double {
+        guard let first = points.first, let last = points.last, last.at > first.at else { return 0 }
+        return Double(last.delivered - first.delivered) / (first.at.duration(to: last.at) / .seconds(1))
+    }
+
+    /// Zero when nothing waits, infinite when it doesn't grow less.
+    var etaSeconds: Double {
+        guard let first = points.first, let last = points.last, last.waiting > 0 else { return 0 }
+        guard last.at > first.at, first.waiting > last.waiting else { return .infinity }
+        let perSecond = Double(first.waiting - last.waiting) / (first.at.duration(to: last.at) / .seconds(1))
+        return Double(last.waiting) / perSecond
+    }
+}

@@ -1,0 +1,179 @@
+import Foundation
+import Testing
+
+@testable import Consumer
+
+@Suite("The status of the lag, judged over a window")
+struct LagWindowTests {
+    private func status(_ samples: [(waiting: Int, settled: Int, delivered: Int)]) -> LagStatus {
+        var window = LagWindow()
+        for sample in samples {
+            window.add(.init(waiting: sample.waiting, settled: sample.settled, delivered: sample.delivered))
+        }
+        return window.status
+    }
+
+    @Test("until the window is full all is well")
+    func beginning() {
+        #expect(status([]) == .ok)
+        #expect(status(Array(repeating: (5, 0, 0), count: 9)) == .ok)
+        #expect(status(Array(repeating: (5, 0, 0), count: 10)) == .stop)
+    }
+
+    @Test("a moment without anything waiting makes it well, until it leaves the window")
+    func zero() {
+        let samples = [(0, 0, 0)] + Array(repeating: (5, 0, 0), count: 9)
+        #expect(status(samples) == .ok)
+        #expect(status(samples + [(5, 0, 0)]) == .stop)
+    }
+
+    @Test("settled but not delivered is a stall; delivered but never less is a warning; else it is well")
+    func rules() {
+        #expect(status((0..<10).map { (5, $0, 0) }) == .stall)
+        #expect(status((0..<10).map { (5 + $0, $0, $0) }) == .warn)
+        #expect(status((0..<10).map { (5, $0, $0) }) == .warn)
+        #expect(status((0..<10).map { (50 - $0, $0, $0) }) == .ok)
+        #expect(status((0..<10).map { ($0 == 5 ? 4 : 5, $0, $0) }) == .ok)
+    }
+}
+
+@Suite("How fast the lag drains")
+struct DrainRateTests {
+    private let start = ContinuousClock.now
+
+    @Test("the rate of deliveries, and when the last one is done at the present rate")
+    func draining() {
+        var rate = DrainRate()
+        #expect(rate.etaSeconds == 0)
+        #expect(rate.deliveredPerSecond == 0)
+        rate.add(at: start, waiting: 1_000, delivered: 0)
+        #expect(rate.etaSeconds == .infinity)
+        rate.add(at: start + .seconds(10), waiting: 800, delivered: 500)
+        #expect(rate.deliveredPerSecond == 50)
+        #expect(rate.etaSeconds == 40)
+        rate.add(at: start + .seconds(20), waiting: 1_100, delivered: 600)
+        #expect(rate.etaSeconds == .infinity)
+        rate.add(at: start + .seconds(21), waiting: 0, delivered: 1_700)
+        #expect(rate.etaSeconds == 0)
+    }
+
+    @Test("what is older than the window is forgotten")
+    func window() {
+        var rate = DrainRate()
+        rate.add(at: start, waiting: 9, delivered: 0)
+        rate.add(at: start + .seconds(31), waiting: 9, delivered: 1_000)
+        #expect(rate.deliveredPerSecond == 0)
+        rate.add(at: start + .seconds(41), waiting: 9, delivered: 1_100)
+        #expect(rate.deliveredPerSecond == 10)
+    }
+}
+
+@Suite("The delays of the last minutes")
+struct DelayWindowTests {
+    private let start = ContinuousClock.now
+
+    @Test("quantiles are right within a fifth")
+    func quantiles() {
+        var window = DelayWindow()
+        let none = window.quantile(0.5, at: start)
+        #expect(none == nil)
+        for delayMs in 1...1_000 { window.add(Double(delayMs), at: start) }
+        let (p50, p99) = (window.quantile(0.5, at: start) ?? 0, window.quantile(0.99, at: start) ?? 0)
+        #expect((500...600).contains(p50))
+        #expect((990...1_188).contains(p99))
+        let count = window.count(at: start)
+        #expect(count == 1_000)
+        var extremes = DelayWindow()
+        extremes.add(0, at: start)
+        extremes.add(1e12, at: start)
+        let (low, both) = (extremes.quantile(0.5, at: start), extremes.count(at: start))
+        #expect(low == 1)
+        #expect(both == 2)
+    }
+
+    @Test("they are forgotten after five minutes, slice by slice")
+    func forgetting() {
+        var window = DelayWindow()
+        window.add(10, at: start)
+        window.add(10, at: start + .seconds(150))
+        expect(&window, at: 299, count: 2)
+        expect(&window, at: 301, count: 1)
+        expect(&window, at: 460, count: 0)
+        expect(&window, at: 100_000, count: 0)
+    }
+
+    private func expect(_ window: inout DelayWindow, at seconds: Int, count expected: Int) {
+        let count = window.count(at: start + .seconds(seconds))
+        #expect(count == expected, "after \(seconds) s")
+    }
+}
+
+@Suite("The report of the lag")
+struct LagReportTests {
+    private let now = Date(timeIntervalSince1970: 1_700_000_000)
+
+    private func measurement(depths: [String: Int]?, outbox: LagMeasurement.Outbox? = nil) -> LagMeasurement {
+        let view = Progress.View(
+            delivered: 0,
+            settled: 0,
+            lastTaken: now.addingTimeInterval(-7),
+            oldestInHand: now.addingTimeInterval(-3),
+            oldestInRetry: nil,
+            delays: DelayWindow()
+        )
+        var measurement = LagMeasurement(at: now, progress: view, circuit: .halfOpen)
+        measurement.depths = depths
+        measurement.outbox = outbox
+        measurement.unacked = 2
+        return measurement
+    }
+
+    @Test("each stage has what was measured; both queues of a tier are one")
+    func stages() {
+        var judgement = LagJudgement()
+        let report = judgement.judge(
+            measurement(
+                depths: [
+                    "dataplatform.forward.v1": 5, "dataplatform.dlq.v1": 3, "dataplatform.retry.2000.v1": 1,
+                    "dataplatform.retry.2000.late.v1": 4,
+                ],
+                outbox: .init(pending: 9, oldest: now.addingTimeInterval(-60))
+            ),
+            isSample: true,
+            at: .now
+        )
+        #expect(report.stages.map(\.messages) == [9, 5, 2, 5, 3])
+        #expect(report.stages.map(\.oldestSeconds) == [60, 7, 3, 0, 0])
+        #expect(report.retryTiers.filter { $0.messages > 0 } == [.init(tierMs: 2_000, messages: 5)])
+        #expect(report.circuit == "half_open")
+    }
+
+    @Test("what nobody knows the age of is as old as its stage has had messages")
+    func ages() {
+        var judgement = LagJudgement()
+        var letters = measurement(depths: ["dataplatform.dlq.v1": 3])
+        _ = judgement.judge(letters, isSample: false, at: .now)
+        letters = LagMeasurement(
+            at: now.addingTimeInterval(20),
+            progress: letters.progress,
+            circuit: .closed,
+            depths: letters.depths
+        )
+        let report = judgement.judge(letters, isSample: false, at: .now)
+        #expect(report[.dlq]?.oldestSeconds == 20)
+    }
+
+    @Test("in JSON what is not known is null")
+    func json() throws {
+        var judgement = LagJudgement()
+        let report = judgement.judge(measurement(depths: nil), isSample: false, at: .now)
+        let text = String(decoding: try report.json(), as: UTF8.self)
+        for part in [
+            #""status":"ok""#, #""circuit":"half_open""#, #""stage":"outbox""#, #""messages":null"#,
+            #""oldestSeconds":null"#, #""p50Ms":null"#, #""p99Ms":null"#, #""windowSeconds":300"#, #""samples":0"#,
+            #""consumePerSecond":0"#, #""drainEtaSeconds":null"#, #""asOf":"2023-11-14T22:13:20.000Z""#,
+        ] {
+            #expect(text.contains(part), "\(text) has no \(part)")
+        }
+    }
+}
