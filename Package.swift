@@ -113,8 +113,9 @@ let package = Package(
         .executableTarget(
             name: "OrderCtl",
             dependencies: [
-                "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime", "Postgres",
-                .argumentParser, .logging,
+                "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime", "Postgres", "AMQP",
+                "Redis",
+                .argumentParser, .asyncHTTPClient, .logging, .nioCore, .nioHTTP1, .unixSignals,
             ]
         ),
 
@@ -173,6 +174,13 @@ let package = Package(
             dependencies: [
                 "OrderAPI", "OpsMetrics", "Postgres", "Redis", "ServiceRuntime",
                 .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .yams,
+            ]
+        ),
+        .testTarget(
+            name: "OrderCtlTests",
+            dependencies: [
+                "OrderCtl", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime",
+                .argumentParser, .hummingbird, .hummingbirdTesting,
             ]
         ),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain", "SeededRandom"]),

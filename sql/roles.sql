@@ -61,3 +61,6 @@ ALTER ROLE jumun_audit SET default_transaction_read_only = on;
 ALTER ROLE jumun_audit SET statement_timeout = '5min';
 ALTER ROLE jumun_audit SET lock_timeout = '5s';
 ALTER ROLE jumun_audit SET idle_in_transaction_session_timeout = '60s';
+
+-- For orderctl doctor, which looks for sessions that wait in the middle of a transaction.
+GRANT pg_read_all_stats TO jumun_owner;

@@ -4,7 +4,8 @@ package struct AMQPConfiguration: Sendable, CustomStringConvertible, CustomDebug
     let port: Int
     let user: String
     let password: String
-    let virtualHost: String
+    /// The virtual host; `/` unless the URL says otherwise.
+    package let virtualHost: String
     let connectionName: String
     let heartbeat: Duration
     let timeout: Duration

@@ -192,21 +192,7 @@ package actor AMQPConsumer {
         // After a cancel that the broker didn't answer in time nobody takes deliveries: they go back with the link.
         guard phase == .running || phase == .cancelling else { return }
         unsettled.insert(tag)
-        let delivery = AMQPDelivery(
-            generation: generation,
-            tag: tag,
-            body: content.body,
-            messageID: content.properties.messageID,
-            type: content.properties.type,
-            contentType: content.properties.contentType,
-            appID: content.properties.appID,
-            timestamp: content.properties.timestamp,
-            headers: content.properties.headers,
-            isPersistent: content.properties.isPersistent,
-            redelivered: redelivered,
-            exchange: content.exchange,
-            routingKey: content.routingKey
-        )
+        let delivery = AMQPDelivery(content, generation: generation, tag: tag, redelivered: redelivered)
         if waiters.isEmpty {
             buffer.append(delivery)
         } else {

@@ -32,3 +32,24 @@ package struct AMQPDelivery: Sendable {
         Int(clamping: headers["x-delivery-count"]?.integer ?? 0)
     }
 }
+
+extension AMQPDelivery {
+    /// What has come in, as a delivery.
+    init(_ content: IncomingContent, generation: UInt64, tag: UInt64, redelivered: Bool) {
+        self.init(
+            generation: generation,
+            tag: tag,
+            body: content.body,
+            messageID: content.properties.messageID,
+            type: content.properties.type,
+            contentType: content.properties.contentType,
+            appID: content.properties.appID,
+            timestamp: content.properties.timestamp,
+            headers: content.properties.headers,
+            isPersistent: content.properties.isPersistent,
+            redelivered: redelivered,
+            exchange: content.exchange,
+            routingKey: content.routingKey
+        )
+    }
+}

@@ -56,6 +56,54 @@ package actor AMQPInspector {
         try use(deadline) { link throws(AMQPError) in try link.declare(topology, deadline: deadline) }
     }
 
+    /// How the exchanges and queues on the broker differ from a topology; creates and changes nothing.
+    ///
+    /// Plain AMQP can't tell which bindings there are. Throws when the broker can't be asked by the deadline.
+    package func drift(
+        from topology: AMQPTopology,
+        deadline: ContinuousClock.Instant
+    ) async throws(AMQPError) -> [AMQPTopologyDrift] {
+        try use(deadline) { link throws(AMQPError) in
+            var drift: [AMQPTopologyDrift] = []
+            for exchange in topology.exchanges {
+                let found = try difference(link, deadline) { () throws(AMQPError) in
+                    try link.find(exchange: exchange.name, deadline: deadline)
+                    try link.declare(AMQPTopology(exchanges: [exchange]), deadline: deadline)
+                }
+                if let found { drift.append(.init(kind: .exchange, name: exchange.name, difference: found)) }
+            }
+            for queue in topology.queues {
+                let found = try difference(link, deadline) { () throws(AMQPError) in
+                    _ = try link.depth(of: queue.name, deadline: deadline)
+                    try link.declare(AMQPTopology(queues: [queue]), deadline: deadline)
+                }
+                if let found { drift.append(.init(kind: .queue, name: queue.name, difference: found)) }
+            }
+            return drift
+        }
+    }
+
+    /// Looks for something and declares it as it should be; says how it differs, nil when it doesn't.
+    private func difference(
+        _ link: Link,
+        _ deadline: ContinuousClock.Instant,
+        _ declare: () throws(AMQPError) -> Void
+    ) throws(AMQPError) -> AMQPTopologyDrift.Difference? {
+        do throws(AMQPError) {
+            try declare()
+            return nil
+        } catch {
+            let difference: AMQPTopologyDrift.Difference
+            switch error.code {
+            case .channelClosed(404): difference = .missing
+            case .topologyMismatch: difference = .other(error.reason)
+            default: throw error
+            }
+            try link.openChannel(deadline: deadline)
+            return difference
+        }
+    }
+
     /// Deletes the queues of a topology, with the messages in them, and its exchanges.
     package func delete(_ topology: AMQPTopology, deadline: ContinuousClock.Instant) async throws(AMQPError) {
         try use(deadline) { link throws(AMQPError) in

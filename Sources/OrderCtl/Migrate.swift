@@ -45,11 +45,3 @@ struct Migrate: AsyncParsableCommand {
         }
     }
 }
-
-/// The database as the schema's owner reaches it.
-func ownerDatabase(_ settings: Settings) throws -> PostgresConfiguration {
-    try PostgresConfiguration(
-        url: settings.url("DATABASE_URL", schemes: ["postgres", "postgresql"]),
-        applicationName: "orderctl"
-    )
-}

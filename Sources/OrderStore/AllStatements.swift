@@ -4,4 +4,5 @@ package import Postgres
 package let allStatements: [SQLStatement] =
     UserStore.Statements.all + ProductStore.Statements.all + OrderReader.Statements.all + CommitStore.Statements.all
     + OutboxStore.Statements.all + RankingStore.Statements.all + JobRunStore.Statements.all
-    + AuditStore.Statements.all + DeliveryStore.Statements.all
+    + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
+    + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all

@@ -199,6 +199,24 @@ import ThreadExecutor
         )
     }
 
+    /// Asks whether an exchange exists; throws `channelClosed(404)`, which needs ``openChannel(deadline:)``, without one.
+    func find(exchange name: String, deadline: ContinuousClock.Instant) throws(AMQPError) {
+        try limitAnswers(until: deadline)
+        defer { pool.recycle() }
+        unsafe _ = amqp_exchange_declare(
+            state,
+            Self.channel,
+            pool.bytes(name),
+            pool.bytes(""),
+            1,
+            0,
+            0,
+            0,
+            pool.table([:])
+        )
+        try unsafe check(amqp_get_rpc_reply(state))
+    }
+
     /// Deletes a queue with its messages; nothing happens when there is none.
     func deleteQueue(_ name: String, deadline: ContinuousClock.Instant) throws(AMQPError) {
         try limitAnswers(until: deadline)
@@ -252,6 +270,14 @@ import ThreadExecutor
         defer { pool.recycle() }
         var request = unsafe amqp_basic_cancel_t(consumer_tag: pool.bytes(consumerTag), nowait: 0)
         try unsafe check(amqp_send_method(state, Self.channel, jumun_basic_cancel, &request))
+    }
+
+    /// Stops the deliveries of a consumer; what it was given stays unsettled.
+    func cancel(consumerTag: String, deadline: ContinuousClock.Instant) throws(AMQPError) {
+        try limitAnswers(until: deadline)
+        defer { pool.recycle() }
+        unsafe _ = amqp_basic_cancel(state, Self.channel, pool.bytes(consumerTag))
+        try unsafe check(amqp_get_rpc_reply(state))
     }
 
     /// Sends a message, mandatory; check it with `AMQPMessage.refusal(maximumBodyBytes:)` first.
@@ -310,6 +336,11 @@ import ThreadExecutor
     /// Gives one delivery back, or drops (dead-letters) it.
     func refuse(_ tag: UInt64, requeue: Bool) throws(AMQPError) {
         try unsafe check(amqp_basic_nack(state, Self.channel, tag, 0, requeue ? 1 : 0))
+    }
+
+    /// Gives back all deliveries that are unsettled.
+    func refuseAll(requeue: Bool) throws(AMQPError) {
+        try unsafe check(amqp_basic_nack(state, Self.channel, 0, 1, requeue ? 1 : 0))
     }
 
     /// Says goodbye and waits for the answer until the deadline; drop the link afterwards.

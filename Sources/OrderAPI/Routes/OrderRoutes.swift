@@ -8,10 +8,12 @@ import Postgres
 /// `/v1/orders`
 struct OrderRoutes {
     private let orders: OrderReader
+    private let trail: DeliveryTrail
     private let engine: CommitEngine
 
     init(pool: PostgresPool, engine: CommitEngine) {
         orders = OrderReader(pool)
+        trail = DeliveryTrail(pool)
         self.engine = engine
     }
 
@@ -22,6 +24,7 @@ struct OrderRoutes {
         v1.post("/orders/:id/cancel", use: cancel)
         v1.post("/orders/:id/transitions", use: move)
         v1.get("/orders/:id/history", use: history)
+        v1.get("/orders/:id/deliveries", use: deliveries)
     }
 
     @Sendable private func place(_ request: Request, _ context: APIContext) async throws -> Response {
@@ -80,6 +83,14 @@ struct OrderRoutes {
     @Sendable private func history(_ request: Request, _ context: APIContext) async throws -> Response {
         let order = try await find(try context.orderID(), context)
         return try .json(.ok, OrderHistoryAnswer(try await orders.history(of: order, deadline: context.deadline)))
+    }
+
+    @Sendable private func deliveries(_ request: Request, _ context: APIContext) async throws -> Response {
+        let id = try context.orderID()
+        guard let events = try await trail.events(of: id, deadline: context.deadline) else {
+            throw Problem.notFound("order", id.text)
+        }
+        return try .json(.ok, ListAnswer(events.map(EventTrailAnswer.init), nextCursor: nil))
     }
 
     private func find(_ id: OrderID, _ context: APIContext) async throws -> Order {

@@ -1,0 +1,111 @@
+import AMQP
+import Foundation
+import OrderMessages
+
+/// What is known of a dead letter in one line of a list.
+struct DeadLetterSummary: Encodable {
+    let eventId: String
+    let orderId: String?
+    let type: String
+    let group: String
+    let failedAt: String?
+    let status: Int?
+    let attempts: Int
+    let redriveCount: Int
+    let redriveId: String?
+    let error: String
+
+    init(_ letter: DeadLetter) {
+        eventId = letter.eventID
+        orderId = letter.orderID?.uuidString.lowercased()
+        type = letter.type
+        group = letter.group
+        failedAt = letter.failedAt?.rfc3339
+        status = letter.status
+        attempts = letter.attempts
+        redriveCount = letter.redriveCount
+        redriveId = letter.redriveID
+        error = letter.error
+    }
+}
+
+/// A whole message in JSON: the body as it is when it is JSON itself, otherwise as text, otherwise in base64.
+struct DeadLetterMessage {
+    let letter: DeadLetter
+
+    private struct Head: Encodable {
+        let eventId: String
+        let orderId: String?
+        let group: String
+        let messageId: String?
+        let type: String?
+        let contentType: String?
+        let appId: String?
+        let timestamp: String?
+        let exchange: String
+        let routingKey: String
+        let headers: [String: JSONField]
+    }
+
+    /// One line.
+    var json: String {
+        get throws {
+            let head = try encoded(
+                Head(
+                    eventId: letter.eventID,
+                    orderId: letter.orderID?.uuidString.lowercased(),
+                    group: letter.group,
+                    messageId: letter.delivery.messageID,
+                    type: letter.delivery.type,
+                    contentType: letter.delivery.contentType,
+                    appId: letter.delivery.appID,
+                    timestamp: letter.delivery.timestamp.map { Date(timeIntervalSince1970: Double($0)).rfc3339 },
+                    exchange: letter.delivery.exchange,
+                    routingKey: letter.delivery.routingKey,
+                    headers: letter.delivery.headers.mapValues(JSONField.init)
+                )
+            )
+            return try "\(head.dropLast()),\(body)}"
+        }
+    }
+
+    private var body: String {
+        get throws {
+            let bytes = letter.delivery.body
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                return #""bodyBase64":"\#(Data(bytes).base64EncodedString())""#
+            }
+            let isJSON = (try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)) != nil
+            // Line breaks between the tokens mean nothing, and within a string there are none.
+            let line = String(decoding: bytes.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 }, as: UTF8.self)
+            return isJSON ? #""body":\#(line)"# : #""body":\#(try encoded(text))"#
+        }
+    }
+}
+
+/// A header's value in JSON; bytes in base64, times in RFC 3339.
+struct JSONField: Encodable {
+    let field: AMQPField
+
+    init(_ field: AMQPField) {
+        self.field = field
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch field {
+        case .null: try container.encodeNil()
+        case .bool(let value): try container.encode(value)
+        case .int32(let value): try container.encode(value)
+        case .int64(let value): try container.encode(value)
+        case .double(let value): try container.encode(value.isFinite ? value : 0)
+        case .decimal(let scale, let value): try container.encode("\(value)e-\(scale)")
+        case .string(let value): try container.encode(value)
+        case .bytes(let value): try container.encode(Data(value).base64EncodedString())
+        case .timestamp(let value): try container.encode(Date(timeIntervalSince1970: Double(value)).rfc3339)
+        case .array(let values): try container.encode(values.map(JSONField.init))
+        case .table(let values): try container.encode(values.mapValues(JSONField.init))
+        case .unsupported(let kind): try container.encode("a value of the kind \(kind)")
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import Foundation
+
+/// Which dead letters an operator means.
+enum DeadLetterSelection: Equatable {
+    case event(String)
+    case group(String)
+    /// Given up at this time or later; `said` is how the operator said it. One that nobody gave a time is not among them.
+    case since(Date, said: String)
+    case all
+
+    func matches(_ letter: DeadLetter) -> Bool {
+        switch self {
+        case .event(let id): letter.eventID.lowercased() == id.lowercased()
+        case .group(let group): letter.group == group
+        case .since(let time, _): letter.failedAt.map { $0 >= time } ?? false
+        case .all: true
+        }
+    }
+}
+
+extension DeadLetterSelection: CustomStringConvertible {
+    /// In the words of the command line, for the audit.
+    var description: String {
+        switch self {
+        case .event(let id): "--id \(id)"
+        case .group(let group): "--group \(group)"
+        case .since(_, let said): "--since \(said)"
+        case .all: "--all"
+        }
+    }
+}

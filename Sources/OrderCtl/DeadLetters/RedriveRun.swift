@@ -1,0 +1,228 @@
+import AMQP
+import Foundation
+import OrderMessages
+import OrderStore
+import Postgres
+import ServiceRuntime
+
+/// Sends dead letters to the forward queue, batch by batch: publish, wait for the broker to confirm, note it in the
+/// database, remove the dead letter. Killed anywhere in between it loses nothing.
+final class RedriveRun {
+    /// What the operator wants.
+    struct Plan {
+        let id: String
+        let selection: DeadLetterSelection
+        let limit: Int?
+        let perSecond: Int?
+        let isDryRun: Bool
+    }
+
+    /// The most dead letters that are under way, and that may be sent twice when the process is killed.
+    static let maximumBatch = 200
+    private static let confirmTimeout = Duration.seconds(10)
+    private static let queryTimeout = Duration.seconds(10)
+
+    private let plan: Plan
+    private let queue: DeadLetterQueue
+    private let publisher: AMQPPublisher
+    private let database: PostgresConnection
+    private let stop: StopRequest
+    private var circuit: CircuitGuard?
+    private var bucket: TokenBucket?
+    private var report: RedriveReport
+    private var progress = ProgressBar()
+    /// How many may still be dealt with.
+    private var remaining = Int.max
+    private var batch: [(letter: DeadLetter, candidate: RedriveStore.Candidate)] = []
+
+    init(
+        _ plan: Plan,
+        queue: DeadLetterQueue,
+        publisher: AMQPPublisher,
+        database: PostgresConnection,
+        circuit: CircuitGuard?,
+        stop: StopRequest
+    ) {
+        self.plan = plan
+        self.queue = queue
+        self.publisher = publisher
+        self.database = database
+        self.circuit = circuit
+        self.stop = stop
+        bucket = plan.perSecond.map(TokenBucket.init)
+        report = RedriveReport(plan)
+    }
+
+    /// Redrives until all that is selected has been dealt with, or something stands in the way; says what was done.
+    ///
+    /// Throws before anything has been sent: when a server is away, or the id belongs to another redrive.
+    func run() async throws -> RedriveReport {
+        let start = ContinuousClock.now
+        let earlier = plan.isDryRun ? try await find() : try await begin()
+        report.earlier = earlier
+        if earlier?.result == .done { return report }
+        remaining = plan.limit.map { max(0, $0 - Int(earlier?.redriven ?? 0)) } ?? .max
+        do {
+            try await queue.walk(
+                begin: { progress.begin(of: min($0, remaining)) },
+                { letter, walk in try await visit(letter, walk) },
+                end: { walk in _ = try await flush(walk) }
+            )
+        } catch {
+            interrupt(.failed, "\(error)")
+        }
+        progress.end()
+        report.duration = start.duration(to: .now)
+        if report.selected == 0, earlier == nil { interrupt(.failed, "no dead letter matches \(plan.selection)") }
+        if !plan.isDryRun { await finish() }
+        return report
+    }
+
+    // MARK: The audit
+
+    private func find() async throws -> RedriveStore.Redrive? {
+        try await RedriveStore.find(plan.id, on: database, deadline: .now + Self.queryTimeout)
+    }
+
+    /// Notes the beginning; returns what was noted before, if it goes on.
+    private func begin() async throws -> RedriveStore.Redrive? {
+        if let reason = await circuit?.reasonToStop() {
+            throw ProcessFailure("nothing was sent: \(reason)", exitCode: ExitCode.temporaryFailure)
+        }
+        do throws(AMQPError) {
+            try await publisher.ensureConnected(deadline: .now + Self.confirmTimeout)
+        } catch {
+            throw ProcessFailure("nothing was sent: \(error)", exitCode: ExitCode.unavailable)
+        }
+        let earlier = try await find()
+        let noted = try await RedriveStore.begin(
+            plan.id,
+            selection: "\(plan.selection)",
+            requestedBy: NSUserName(),
+            at: Date(),
+            on: database,
+            deadline: .now + Self.queryTimeout
+        )
+        guard let noted else {
+            throw ProcessFailure(
+                "the redrive \(plan.id) is going on in another process",
+                exitCode: ExitCode.temporaryFailure
+            )
+        }
+        guard noted.selection == "\(plan.selection)" else {
+            throw ProcessFailure(
+                "the redrive \(plan.id) was begun with \(noted.selection): say the same, or take another --redrive-id"
+            )
+        }
+        return earlier
+    }
+
+    private func finish() async {
+        let result: RedriveStore.Result =
+            switch report.interruption?.kind {
+            case nil: .done
+            case .stopped: .stopped
+            case .failed: .failed
+            }
+        do {
+            let deadline = ContinuousClock.now + Self.queryTimeout
+            try await RedriveStore.finish(plan.id, result, at: Date(), on: database, deadline: deadline)
+        } catch {
+            interrupt(.failed, "its end could not be noted: \(error)")
+        }
+    }
+
+    // MARK: Sending
+
+    /// Deals with one dead letter; says whether to go on.
+    private func visit(_ letter: DeadLetter, _ walk: AMQPQueueWalk) async throws -> Bool {
+        if stop.isRequested {
+            interrupt(.stopped, "stopped by a signal")
+            return false
+        }
+        guard plan.selection.matches(letter) else { return true }
+        guard report.selected < remaining else { return false }
+        report.selected += 1
+        if let event = UUID(uuidString: letter.eventID), let order = letter.orderID {
+            let candidate = RedriveStore.Candidate(eventID: event, orderID: order, lastRedrive: letter.redriveID)
+            batch.append((letter, candidate))
+        } else {
+            report.unreadable += 1
+        }
+        // An event is there once; a batch waits no longer than the rate makes it.
+        if case .event = plan.selection { return false }
+        return batch.count < (bucket?.batch ?? Self.maximumBatch) ? true : try await flush(walk)
+    }
+
+    /// Sends what has been collected; says whether to go on.
+    private func flush(_ walk: AMQPQueueWalk) async throws -> Bool {
+        let letters = batch
+        batch = []
+        // An interrupted run leaves the rest where it is.
+        guard !letters.isEmpty, report.interruption == nil else { return false }
+        let standings = try await RedriveStore.standings(
+            of: letters.map(\.candidate),
+            in: plan.id,
+            on: database,
+            deadline: .now + Self.queryTimeout
+        )
+        var open: [(letter: DeadLetter, candidate: RedriveStore.Candidate)] = []
+        var settled: [AMQPDelivery] = []
+        for (item, standing) in zip(letters, standings) {
+            report.count(standing)
+            switch standing {
+            case .open: open.append(item)
+            case .sent, .delivered: settled.append(item.letter.delivery)
+            case .cameBack: break
+            }
+        }
+        if plan.isDryRun {
+            for item in open { report.add(toGroup: item.letter.group) }
+            return true
+        }
+        guard await mayGoOn(sending: open.count) else { return false }
+        let confirmed = try await send(open)
+        for delivery in settled + confirmed.map(\.delivery) { try await walk.remove(delivery) }
+        progress.advance(by: letters.count)
+        return report.interruption == nil
+    }
+
+    /// Waits for the rate's turn, and looks whether something speaks against sending.
+    private func mayGoOn(sending count: Int) async -> Bool {
+        if count > 0, let pause = bucket?.take(count, at: .now) { await stop.sleep(pause) }
+        if stop.isRequested {
+            interrupt(.stopped, "stopped by a signal")
+        } else if let reason = await circuit?.reasonToStop() {
+            interrupt(.stopped, reason)
+        }
+        return report.interruption == nil
+    }
+
+    /// Publishes, and notes what the broker has confirmed, which is returned.
+    private func send(
+        _ items: [(letter: DeadLetter, candidate: RedriveStore.Candidate)]
+    ) async throws -> [DeadLetter] {
+        let outcomes = await publisher.publish(
+            items.map { $0.letter.redriven(by: plan.id) },
+            deadline: .now + Self.confirmTimeout
+        )
+        let sent = zip(items, outcomes).filter { $0.1 == .confirmed }.map(\.0)
+        try await RedriveStore.record(
+            sent.map(\.candidate),
+            in: plan.id,
+            at: Date(),
+            on: database,
+            deadline: .now + Self.queryTimeout
+        )
+        report.sent += sent.count
+        if let refused = outcomes.first(where: { $0 != .confirmed }) {
+            interrupt(.failed, "the broker did not take \(items.count - sent.count) of them: \(refused)")
+        }
+        return sent.map(\.letter)
+    }
+
+    /// The first reason counts.
+    private func interrupt(_ kind: RedriveReport.Interruption.Kind, _ reason: String) {
+        report.interruption = report.interruption ?? .init(kind: kind, reason: reason)
+    }
+}

@@ -1,0 +1,220 @@
+import AMQP
+import EventTopology
+import Foundation
+import OrderMessages
+import ServiceRuntime
+
+/// Where events wait at one moment; nil is what nobody knows.
+struct LagReading {
+    struct Waiting: Equatable {
+        var messages: Int?
+        var oldestSeconds: Double?
+    }
+
+    struct Tier: Encodable, Equatable {
+        let tierMs: Int
+        let messages: Int
+    }
+
+    struct EndToEnd: Encodable, Equatable {
+        let p50Ms: Double?
+        let p99Ms: Double?
+        let windowSeconds: Double
+        let samples: Int
+    }
+
+    let asOf: Date
+    private(set) var status = "ok"
+    private(set) var circuit: String?
+    private(set) var outbox = Waiting()
+    private(set) var ready = Waiting()
+    private(set) var unacked = Waiting()
+    private(set) var retry = Waiting()
+    private(set) var deadLetters = Waiting()
+    private(set) var tiers: [Tier] = []
+    private(set) var endToEnd: EndToEnd?
+    private(set) var consumePerSecond: Double?
+    private(set) var drainEtaSeconds: Double?
+    /// What could not be asked, a line each.
+    private(set) var problems: [String] = []
+    private var isConsumerReachable = true
+    private var isIncomplete = false
+
+    init(at now: Date) {
+        asOf = now
+    }
+
+    /// What the consumer says; the first to be taken, since others know better how many there are.
+    mutating func take(_ told: Result<ConsumerLag, ConsumerClient.Silent>) {
+        switch told {
+        case .success(let lag):
+            status = lag.status
+            circuit = lag.circuit
+            for stage in lag.stages { take(stage) }
+            consumePerSecond = lag.consumePerSecond
+            drainEtaSeconds = lag.drainEtaSeconds
+            endToEnd = lag.endToEnd.map {
+                EndToEnd(
+                    p50Ms: $0.p50Ms,
+                    p99Ms: $0.p99Ms,
+                    windowSeconds: $0.windowSeconds ?? 0,
+                    samples: $0.samples ?? 0
+                )
+            }
+        case .failure(let error):
+            isConsumerReachable = false
+            problems.append("\(error): no ages, no rate")
+        }
+    }
+
+    private mutating func take(_ stage: ConsumerLag.Stage) {
+        let waiting = Waiting(messages: stage.messages, oldestSeconds: stage.oldestSeconds)
+        switch stage.stage {
+        case "outbox": outbox = waiting
+        case "ready": ready = waiting
+        case "unacked": unacked = waiting
+        case "retry": retry = waiting
+        case "dlq": deadLetters = waiting
+        default: break
+        }
+    }
+
+    mutating func take(outbox waiting: Result<Waiting, any Error>) {
+        switch waiting {
+        case .success(let waiting): outbox = waiting
+        case .failure(let error):
+            isIncomplete = true
+            problems.append("PostgreSQL cannot be asked: \(error)")
+        }
+    }
+
+    mutating func take(queues depths: Result<[String: QueueDepth], AMQPError>) {
+        switch depths {
+        case .success(let depths):
+            ready.messages = depths[BrokerNames.forwardQueue]?.ready
+            deadLetters.messages = depths[BrokerNames.deadLetterQueue]?.ready
+            // A tier may have more than one queue.
+            tiers = BrokerNames.retryTiersMs.map { tierMs in
+                let queues = depths.filter { $0.key.hasPrefix("dataplatform.retry.\(tierMs).") }
+                return Tier(tierMs: tierMs, messages: queues.values.reduce(0) { $0 + $1.ready })
+            }
+            retry.messages = tiers.reduce(0) { $0 + $1.messages }
+            if ready.messages == nil { problems.append("the broker has no queue \(BrokerNames.forwardQueue)") }
+        case .failure(let error):
+            isIncomplete = true
+            problems.append("RabbitMQ cannot be asked: \(error)")
+        }
+    }
+
+    mutating func take(delays: EndToEnd?) {
+        endToEnd = delays
+    }
+
+    /// Finds the status where the consumer does not say it: who is not there delivers nothing.
+    mutating func judge() {
+        guard !isConsumerReachable else { return }
+        status = waiting > 0 ? "stop" : "warn"
+    }
+
+    /// All that has yet to reach the platform and will by itself.
+    private var waiting: Int {
+        [outbox, ready, unacked, retry].reduce(0) { $0 + ($1.messages ?? 0) }
+    }
+
+    /// Nil when everything that had to be asked has answered.
+    var failure: ProcessFailure? {
+        isIncomplete ? ProcessFailure(problems.joined(separator: "; "), exitCode: ExitCode.unavailable) : nil
+    }
+}
+
+extension LagReading {
+    /// One screen.
+    var text: String {
+        var lines = [
+            "status  \(Console.styled(status, style))    circuit \(circuit ?? "unknown")    as of \(asOf.rfc3339)",
+            "", table, "", delayLine,
+        ]
+        lines.append("forwarded           \(consumePerSecond.map { String(format: "%.1f a second", $0) } ?? "unknown")")
+        let eta = drainEtaSeconds.map { waiting == 0 ? "nothing waits" : "in \(spoken(seconds: $0))" }
+        lines.append("drained             \(eta ?? (waiting == 0 ? "nothing waits" : "not foreseeable"))")
+        if !problems.isEmpty { lines.append("") }
+        lines += problems.map { Console.styled("! \($0)", .warning) }
+        return lines.joined(separator: "\n")
+    }
+
+    private var style: Console.Style {
+        switch status {
+        case "ok": .good
+        case "warn": .warning
+        default: .bad
+        }
+    }
+
+    private var table: String {
+        var table = TextTable([("STAGE", .left), ("MESSAGES", .right), ("OLDEST", .right)])
+        add("outbox", outbox, to: &table)
+        add("ready", ready, to: &table)
+        add("unacked", unacked, to: &table)
+        add("retry", retry, to: &table)
+        for tier in tiers {
+            table.add(["  \(spoken(seconds: Double(tier.tierMs) / 1_000))", grouped(tier.messages), ""])
+        }
+        add("dead letters", deadLetters, to: &table)
+        return table.text
+    }
+
+    private func add(_ name: String, _ waiting: Waiting, to table: inout TextTable) {
+        let messages = waiting.messages.map(grouped) ?? "unknown"
+        let age = waiting.messages == 0 ? "-" : waiting.oldestSeconds.map { spoken(seconds: $0) } ?? "unknown"
+        table.add([name, messages, age])
+    }
+
+    private var delayLine: String {
+        guard let endToEnd, endToEnd.samples > 0, let p50 = endToEnd.p50Ms, let p99 = endToEnd.p99Ms else {
+            return "commit to platform  nothing was delivered in the last minutes"
+        }
+        return "commit to platform  p50 \(spoken(seconds: p50 / 1_000)), p99 \(spoken(seconds: p99 / 1_000))"
+            + " of \(grouped(endToEnd.samples)) in \(spoken(seconds: endToEnd.windowSeconds))"
+    }
+
+    var json: some Encodable { JSON(self) }
+
+    private struct JSON: Encodable {
+        struct Stage: Encodable {
+            let stage: String
+            let messages: Int?
+            let oldestSeconds: Double?
+
+            init(_ stage: String, _ waiting: Waiting) {
+                self.stage = stage
+                messages = waiting.messages
+                oldestSeconds = waiting.messages == 0 ? nil : waiting.oldestSeconds
+            }
+        }
+
+        let status: String
+        let circuit: String?
+        let stages: [Stage]
+        let retryTiers: [Tier]
+        let endToEnd: EndToEnd?
+        let consumePerSecond: Double?
+        let drainEtaSeconds: Double?
+        let asOf: String
+        let problems: [String]
+
+        init(_ reading: LagReading) {
+            status = reading.status
+            circuit = reading.circuit
+            stages = [
+                Stage("outbox", reading.outbox), Stage("ready", reading.ready), Stage("unacked", reading.unacked),
+                Stage("retry", reading.retry), Stage("dlq", reading.deadLetters),
+            ]
+            retryTiers = reading.tiers
+            endToEnd = reading.endToEnd
+            consumePerSecond = reading.consumePerSecond
+            drainEtaSeconds = reading.drainEtaSeconds
+            asOf = reading.asOf.rfc3339
+            problems = reading.problems
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import AMQP
+import EventTopology
+import Foundation
+import OrderStore
+import Postgres
+
+/// Who knows how many events wait, and where.
+struct LagSources {
+    private static let timeout = Duration.seconds(3)
+    /// Over which deliveries delays are measured when the consumer does not tell.
+    private static let windowSeconds = 300.0
+
+    let pool: PostgresPool
+    let inspector: AMQPInspector
+    let consumer: ConsumerClient
+
+    /// Asks all of them at once.
+    func read() async -> LagReading {
+        async let outbox = outbox()
+        async let queues = queues()
+        async let told = told()
+        var reading = LagReading(at: Date())
+        reading.take(await told)
+        reading.take(outbox: await outbox)
+        reading.take(queues: await queues)
+        if reading.endToEnd == nil { reading.take(delays: await delays()) }
+        reading.judge()
+        return reading
+    }
+
+    func close() async {
+        await inspector.close(deadline: .now + .seconds(1))
+        await pool.close()
+    }
+
+    private func told() async -> Result<ConsumerLag, ConsumerClient.Silent> {
+        do throws(ConsumerClient.Silent) {
+            return .success(try await consumer.lag())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func outbox() async -> Result<LagReading.Waiting, any Error> {
+        do {
+            let pending = try await pool.withConnection(deadline: .now + Self.timeout) { connection in
+                try await OutboxStore.pending(on: connection, deadline: .now + Self.timeout)
+            }
+            let age = pending.oldest.map { max(0, Date().timeIntervalSince($0)) }
+            return .success(.init(messages: Int(pending.count), oldestSeconds: age))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func queues() async -> Result<[String: QueueDepth], AMQPError> {
+        do throws(AMQPError) {
+            let names = AMQPTopology.forwarding.queues.map(\.name)
+            return .success(try await inspector.depth(of: names, deadline: .now + Self.timeout))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func delays() async -> LagReading.EndToEnd? {
+        let start = Date().addingTimeInterval(-Self.windowSeconds)
+        let delays = try? await DeliveryTrail(pool).delays(since: start, deadline: .now + Self.timeout)
+        return delays.map {
+            LagReading.EndToEnd(
+                p50Ms: $0.p50Ms,
+                p99Ms: $0.p99Ms,
+                windowSeconds: Self.windowSeconds,
+                samples: Int($0.samples)
+            )
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import OrderDomain
+import OrderMessages
+
+/// The way of one event, a line a step, in milliseconds since its commit.
+struct Timeline {
+    /// Longer errors are cut.
+    private static let errorLength = 90
+
+    private let trail: EventTrail
+
+    init(_ trail: EventTrail) {
+        self.trail = trail
+    }
+
+    var text: String {
+        var table = TextTable([("ms", .right), ("step", .left), ("", .left)])
+        for step in steps { table.add([step.milliseconds.map(grouped) ?? "?", step.name, step.detail]) }
+        let id = trail.eventID?.text ?? "id not known any more"
+        let status = Console.styled(trail.status.rawValue, Self.style(of: trail.status))
+        return "\(trail.type)  #\(trail.sequence)  \(id)  \(status)\n\(table.text)"
+    }
+
+    private struct Step {
+        let at: Date?
+        let milliseconds: Int?
+        let name: String
+        let detail: String
+    }
+
+    private var steps: [Step] {
+        // Steps whose time is not known stand where they must have happened.
+        var steps = [step(trail.occurredAt, "committed", trail.occurredAt.rfc3339)]
+        if trail.isConfirmed { steps.append(step(trail.confirmedAt, "confirmed", "by RabbitMQ")) }
+        let later =
+            trail.attempts.map(step(of:))
+            + trail.redrives.map { step($0.at, "redriven", "by \($0.redriveID)") }
+        steps += later.sorted { ($0.at ?? .distantPast) < ($1.at ?? .distantPast) }
+        if let waiting { steps.append(Step(at: nil, milliseconds: nil, name: "now", detail: waiting)) }
+        return steps
+    }
+
+    private func step(_ at: Date?, _ name: String, _ detail: String) -> Step {
+        let milliseconds = at.map { Int(($0.timeIntervalSince(trail.occurredAt) * 1_000).rounded()) }
+        return Step(at: at, milliseconds: milliseconds, name: name, detail: detail)
+    }
+
+    private func step(of attempt: DeliveryAttempt) -> Step {
+        let answer = attempt.status.map { "status \($0)" } ?? "no answer"
+        let error = attempt.error.map { ": " + shortened($0, to: Self.errorLength) } ?? ""
+        let next = attempt.retryAfterMs.map { "; again in \(spoken(seconds: Double($0) / 1_000))" } ?? ""
+        switch attempt.outcome {
+        case .delivered: return step(attempt.at, "delivered", "attempt \(attempt.number), \(answer)")
+        case .retried: return step(attempt.at, "attempt \(attempt.number)", answer + error + next)
+        case .postponed: return step(attempt.at, "postponed", answer + error + next)
+        case .deadLettered: return step(attempt.at, "dead letter", "attempt \(attempt.number), \(answer)\(error)")
+        }
+    }
+
+    /// What it waits for.
+    private var waiting: String? {
+        switch trail.status {
+        case .pending: "in the outbox: not confirmed by RabbitMQ yet"
+        case .confirmed: "in RabbitMQ: no attempt is known yet"
+        case .retrying: "waits for the next attempt"
+        case .deadLettered: "waits for a person: orderctl dlq show \(trail.eventID?.text ?? "")"
+        case .delivered: nil
+        }
+    }
+
+    private static func style(of status: EventTrail.Status) -> Console.Style {
+        switch status {
+        case .delivered: .good
+        case .deadLettered: .bad
+        case .pending, .confirmed, .retrying: .warning
+        }
+    }
+}

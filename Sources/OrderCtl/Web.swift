@@ -1,0 +1,25 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+
+/// Calls of our services and of the broker's management interface.
+enum Web {
+    /// What a server answered.
+    struct Answer {
+        let status: Int
+        let headers: HTTPHeaders
+        let body: [UInt8]
+    }
+
+    private static let maximumBodyBytes = 4 * 1_024 * 1_024
+    private static let timeout = TimeAmount.seconds(3)
+
+    /// Fetches a page; throws when there is no whole answer within 3 s.
+    static func get(_ url: String, headers: [String: String] = [:]) async throws -> Answer {
+        var request = HTTPClientRequest(url: url)
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        let response = try await HTTPClient.shared.execute(request, timeout: timeout)
+        let body = try await response.body.collect(upTo: maximumBodyBytes)
+        return Answer(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
+    }
+}

@@ -1,0 +1,113 @@
+package import FoundationEssentials
+
+/// A request that carried an event to the data platform, and what came of it.
+package struct DeliveryAttempt: Hashable, Sendable {
+    /// What came of it.
+    package enum Outcome: String, CaseIterable, Sendable {
+        case delivered = "DELIVERED"
+        /// It is tried again after a while.
+        case retried = "RETRIED"
+        /// It is tried again after a while, and the attempt did not count: the platform said when to come back.
+        case postponed = "POSTPONED"
+        /// It waits for a person.
+        case deadLettered = "DEAD_LETTERED"
+    }
+
+    package let at: Date
+    /// Requests that carried the event and count, this one included.
+    package let number: Int
+    package let outcome: Outcome
+    /// The platform's answer; nil when there was none.
+    package let status: Int?
+    /// What was wrong; nil when nothing was.
+    package let error: String?
+    /// How long it was to wait, in milliseconds; nil when it did not.
+    package let retryAfterMs: Int?
+
+    /// Makes an attempt.
+    package init(at: Date, number: Int, outcome: Outcome, status: Int?, error: String?, retryAfterMs: Int?) {
+        self.at = at
+        self.number = number
+        self.outcome = outcome
+        self.status = status
+        self.error = error
+        self.retryAfterMs = retryAfterMs
+    }
+}
+
+/// An operator's sending a dead letter once more.
+package struct EventRedrive: Hashable, Sendable {
+    package let redriveID: String
+    package let at: Date
+
+    /// Makes a redrive.
+    package init(redriveID: String, at: Date) {
+        self.redriveID = redriveID
+        self.at = at
+    }
+}
+
+/// What became of an event of an order, from its commit on.
+package struct EventTrail: Hashable, Sendable {
+    /// How far an event has come.
+    package enum Status: String, CaseIterable, Sendable {
+        /// In the outbox.
+        case pending = "PENDING"
+        /// The broker has it; no attempt is known.
+        case confirmed = "CONFIRMED"
+        /// An attempt failed, and there will be another.
+        case retrying = "RETRYING"
+        case delivered = "DELIVERED"
+        case deadLettered = "DEAD_LETTERED"
+    }
+
+    /// Nil when the outbox has let the event go, and nobody has noted a delivery.
+    package let eventID: UUID?
+    package let type: String
+    /// The order's version after the change, from 1.
+    package let sequence: Int
+    package let occurredAt: Date
+    /// Whether the broker has confirmed it.
+    package let isConfirmed: Bool
+    /// When it was confirmed; nil when that is not known.
+    package let confirmedAt: Date?
+    /// In the order of their time.
+    package let attempts: [DeliveryAttempt]
+    /// In the order of their time.
+    package let redrives: [EventRedrive]
+
+    /// Makes a trail.
+    package init(
+        eventID: UUID?,
+        type: String,
+        sequence: Int,
+        occurredAt: Date,
+        isConfirmed: Bool,
+        confirmedAt: Date?,
+        attempts: [DeliveryAttempt],
+        redrives: [EventRedrive]
+    ) {
+        self.eventID = eventID
+        self.type = type
+        self.sequence = sequence
+        self.occurredAt = occurredAt
+        self.isConfirmed = isConfirmed
+        self.confirmedAt = confirmedAt
+        self.attempts = attempts
+        self.redrives = redrives
+    }
+
+    /// When the platform accepted it; nil until then.
+    package var deliveredAt: Date? {
+        attempts.last { $0.outcome == .delivered }?.at
+    }
+
+    /// How far it has come.
+    package var status: Status {
+        if deliveredAt != nil { return .delivered }
+        guard let last = attempts.last else { return isConfirmed ? .confirmed : .pending }
+        if last.outcome != .deadLettered { return .retrying }
+        let isRedriven = redrives.last.map { $0.at >= last.at } ?? false
+        return isRedriven ? .retrying : .deadLettered
+    }
+}

@@ -1,0 +1,172 @@
+import Foundation
+import Testing
+
+/// What an operator does about events that were given up.
+@Suite("Dead letters end to end", .serialized, .timeLimit(.minutes(5)))
+struct DeadLetterTests {
+    @Test("refused events are listed in one group, shown, exported, and delivered once after a redrive")
+    func redrives() async throws {
+        try await System.with { system in
+            let (refused, good) = try await Self.refuse(5, of: 7, in: system)
+            let list = try await system.deadLetters(atLeast: 5)
+            #expect(list.total == 5 && Set(list.data.compactMap(\.orderId)) == refused)
+            #expect(list.data.allSatisfy { $0.status == 422 && $0.attempts == 1 && $0.redriveCount == 0 })
+            let groups: GroupList = try await system.orderctl(["dlq", "list", "--group-by", "fingerprint"])
+            #expect(groups.total == 5 && groups.data.map(\.messages) == [5])
+            try await Self.looksWithoutChanging(system, list, group: groups.data[0].group)
+
+            try await system.setFault(#"{"mode":"ok"}"#)
+            let group = groups.data[0].group
+            let first: Redrive = try await system.orderctl(
+                Self.redrive(["--group", group, "--limit", "2"], id: "first")
+            )
+            #expect((first.sent, first.result) == (2, "DONE"))
+            let rest = try await system.deadLetters(atLeast: 3)
+            #expect(rest.data.map(\.eventId) == Array(list.data.map(\.eventId).dropFirst(2)))
+            let second: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "second"))
+            #expect((second.sent, second.selected) == (3, 3))
+            try await system.eventually("all events are at the platform", within: EndToEndTests.eventTime) {
+                try await Set(system.events().map(\.subject)) == refused.union(good)
+            }
+            let again: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "second"))
+            #expect((again.sent, again.selected, again.result) == (0, 0, "DONE"))
+            try await system.refuses(
+                ["dlq", "redrive", "--all", "--without-consumer"],
+                1,
+                "no dead letter matches --all"
+            )
+            #expect(try await system.statistics().duplicates == 0)
+            #expect(try await system.deadLetters(atLeast: 0).total == 0)
+            try await Self.showsTheWay(system, of: list.data[4])
+        }
+    }
+
+    /// Nothing of this changes anything, neither what is there nor its order.
+    private static func looksWithoutChanging(_ system: System, _ list: LetterList, group: String) async throws {
+        let id = list.data[3].eventId
+        let shown: Exported = try await system.orderctl(["dlq", "show", id])
+        #expect(shown.messageId == id && shown.body.id == id && shown.body.subject == list.data[3].orderId)
+        #expect(shown.headers["x-error-status"] == .number(422))
+        let file = system.folder.appending(path: "letters.jsonl").path(percentEncoded: false)
+        try await system.orderctl(text: ["dlq", "export", "--out", file])
+        let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+        let exported = try lines.map { try JSONDecoder().decode(Exported.self, from: Data($0.utf8)) }
+        #expect(exported.map(\.messageId) == list.data.map(\.eventId))
+
+        let dry: Redrive = try await system.orderctl(["dlq", "redrive", "--group", group, "--dry-run"])
+        #expect((dry.wouldSend, dry.sent, dry.groups) == (5, 0, [group: 5]))
+        try await system.refuses(["dlq", "show", UUID().uuidString], 1, "no dead letter has the event id")
+        try await system.refuses(
+            ["dlq", "redrive", "--since", "0s", "--without-consumer"],
+            1,
+            "no dead letter matches"
+        )
+        try await system.refuses(["dlq", "redrive", "--since", "soon"], 64, "'soon' is no time")
+        try await system.refuses(["dlq", "purge", "--group", group], 64, "--yes")
+        try await system.refuses(
+            ["dlq", "purge", "--group", "other", "--yes"],
+            1,
+            "no dead letter is in the group other"
+        )
+        try await system.stop(.consumer)
+        try await system.refuses(["dlq", "redrive", "--all"], 75, "--without-consumer")
+        try await system.start([.consumer])
+        #expect(try await system.deadLetters(atLeast: 5).data.map(\.eventId) == list.data.map(\.eventId))
+        let part: LetterList = try await system.orderctl(["dlq", "list", "--limit", "2"])
+        #expect(part.total == 5 && part.data.map(\.eventId) == list.data.prefix(2).map(\.eventId))
+        #expect(try await system.deadLetters(atLeast: 5).data.map(\.eventId) == list.data.map(\.eventId))
+    }
+
+    /// `orderctl trace` and the API tell the same of an event that was redriven.
+    private static func showsTheWay(_ system: System, of letter: Letter) async throws {
+        let order = try #require(letter.orderId)
+        let traced: Deliveries = try await system.orderctl(["trace", order])
+        #expect(traced.data.count == 1 && traced.data[0].eventId == letter.eventId)
+        #expect(traced.data[0].redrives.map(\.redriveId) == ["second"])
+        #expect(try await system.api.get("/v1/orders/\(order)/deliveries").decoded(as: Deliveries.self) == traced)
+        let text = try await system.orderctl(text: ["trace", order])
+        #expect(text.contains("committed") && text.contains("redriven") && text.contains("by second"))
+        let unknown = UUID().uuidString.lowercased()
+        try refused(await system.api.get("/v1/orders/\(unknown)/deliveries"), 404, "order_not_found")
+        try await system.refuses(["trace", unknown], 1, "there is no order \(unknown)")
+        try await system.refuses(["trace", "x"], 64, "'x' is no order id")
+    }
+
+    @Test("what fails again stays, is not sent twice by the same redrive, and can be purged")
+    func comesBack() async throws {
+        try await System.with { system in
+            _ = try await Self.refuse(3, of: 3, in: system)
+            _ = try await system.deadLetters(atLeast: 3)
+            let once: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "r1"))
+            #expect(once.sent == 3)
+            try await system.eventually("they are dead letters again", within: EndToEndTests.eventTime) {
+                let list: LetterList = try await system.orderctl(["dlq", "list"])
+                return list.data.count { $0.redriveId == "r1" && $0.redriveCount == 1 } == 3
+            }
+            let twice: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "r1"))
+            #expect(twice.sent == 0)
+            try await system.refuses(Self.redrive(["--group", "g"], id: "r1"), 1, "was begun with --all")
+            let list = try await system.deadLetters(atLeast: 3)
+            let purged: Purged = try await system.orderctl(["dlq", "purge", "--group", list.data[0].group, "--yes"])
+            #expect(purged.removed == 3)
+            #expect(try await system.deadLetters(atLeast: 0).total == 0)
+        }
+    }
+
+    @Test("a redrive keeps its rate, stops when told, or killed, and goes on where it was: each event arrives once")
+    func stopsAndGoesOn() async throws {
+        try await System.with { system in
+            let (refused, _) = try await Self.refuse(240, of: 240, in: system)
+            _ = try await system.deadLetters(atLeast: 240)
+            try await system.setFault(#"{"mode":"ok"}"#)
+            let arguments = Self.redrive(["--all", "--rate", "100"], id: "r")
+            for signal in ["TERM", "KILL"] {
+                let before = try await system.statistics().unique
+                let child = try system.child(arguments)
+                try await system.eventually("some are sent", within: .seconds(20)) {
+                    try await system.statistics().unique >= before + 30
+                }
+                if signal == "TERM" { child.terminate() } else { child.kill() }
+                let code = try await child.exitCode(within: .seconds(10))
+                #expect(code == (signal == "TERM" ? 75 : nil), "\(child.report)")
+                if signal == "TERM" {
+                    #expect(child.log.contains("go on with: orderctl dlq redrive --all"), "\(child.log)")
+                }
+            }
+            // What was delivered meanwhile is not sent a second time.
+            try await system.eventually("the broker has put back what the killed one held", within: .seconds(10)) {
+                let list: LetterList = try await system.orderctl(["dlq", "list", "--limit", "1000"])
+                return list.total > 0 && list.total == list.data.count
+            }
+            let start = ContinuousClock.now
+            let last: Redrive = try await system.orderctl(arguments)
+            #expect(last.result == "DONE" && start.duration(to: .now) < .seconds(20))
+            if last.sent >= 50 {
+                let rate = Double(last.sent) / (Double(last.durationMs) / 1_000)
+                #expect(rate < 112, "\(rate)")
+            }
+            try await system.eventually("all events are at the platform", within: EndToEndTests.eventTime) {
+                try await Set(system.events().map(\.subject)) == refused
+            }
+            #expect(try await system.deadLetters(atLeast: 0).total == 0)
+        }
+    }
+
+    /// Places orders, and lets the platform refuse the first of them until told otherwise.
+    private static func refuse(_ count: Int, of all: Int, in system: System) async throws -> (Set<String>, Set<String>)
+    {
+        let user = try await system.createUser()
+        let product = try await system.createProduct(stock: 1_000)
+        try await system.stop(.consumer)
+        let orders = try await system.placeOrders(all, user, of: product).sorted()
+        let (refused, good) = (Set(orders.prefix(count)), Set(orders.dropFirst(count)))
+        let subjects = String(decoding: try JSONEncoder().encode(refused), as: UTF8.self)
+        try await system.setFault(#"{"mode":"reject","subjects":\#(subjects)}"#)
+        try await system.start([.consumer])
+        return (refused, good)
+    }
+
+    private static func redrive(_ selection: [String], id: String) -> [String] {
+        ["dlq", "redrive"] + selection + ["--redrive-id", id, "--without-consumer"]
+    }
+}
