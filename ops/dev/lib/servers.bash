@@ -47,8 +47,7 @@ prepare_servers() {
     prepare_rabbitmq
     make_private_dir redis "$RUN_DIR/redis"
     write_config redis "$ROOT/ops/redis/redis.conf"
-    make_private_dir prometheus "$RUN_DIR/prometheus"
-    write_config prometheus "$ROOT/ops/prometheus/prometheus.yml"
+    prepare_prometheus
 }
 
 # The data directory gets its name only when it is complete: what an interrupted run left is begun anew.
@@ -71,6 +70,19 @@ prepare_rabbitmq() {
     make_private_dir rabbitmq "$RUN_DIR/rabbitmq"
     write_config rabbitmq "$ROOT/ops/rabbitmq/rabbitmq.conf"
     write_config rabbitmq "$ROOT/ops/rabbitmq/enabled_plugins"
+}
+
+prepare_prometheus() {
+    local file
+    make_private_dir prometheus "$RUN_DIR/prometheus"
+    for file in "$ROOT/ops/prometheus/prometheus.yml" "$ROOT"/ops/prometheus/rules/*.yml; do
+        write_config prometheus "$file"
+    done
+}
+
+# One that runs reads its configuration and rules again only when it is told to.
+reload_prometheus() {
+    ! is_ready prometheus || kill -HUP "$(pid_of prometheus)"
 }
 
 # Everything that a RabbitMQ node and its rabbitmqctl must know, so that neither the machine's own configuration nor its
