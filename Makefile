@@ -32,7 +32,7 @@ soak: ## the tests of concurrency and of broken connections, at length
 chaos: ## breaks a whole system under load, for about an hour, and proves that no event is lost
 	@ops/chaos/run
 
-check: ## formatting, scripts, Postman collection, warnings, import graph, tidy tests
+check: ## formatting, scripts, Postman collection, alerts, dashboards, warnings, import graph, tidy tests
 	@ops/dev/check
 
 coverage: ## line coverage of Sources/, at least 85 %
