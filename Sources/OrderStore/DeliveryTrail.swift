@@ -156,12 +156,20 @@ extension DeliveryTrail {
             )
             SELECT e.event_id, change.sequence, change.type,
                 coalesce(e.occurred_at, change.occurred_at) AS occurred_at,
-                e.event_id IS NULL OR pg_visible_in_snapshot(e.txid, c.base)
-                    OR (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target)) AS is_confirmed,
-                NULL::timestamptz AS confirmed_at
+                e.event_id IS NULL OR (a.at IS NOT NULL AND p.event_id IS NULL) AS is_confirmed,
+                a.at AS confirmed_at
             FROM change
             LEFT JOIN outbox_events e ON e.order_id = $1 AND e.sequence = change.sequence
-            LEFT JOIN outbox_cursors c ON c.shard = e.shard
+            LEFT JOIN LATERAL (
+                SELECT at
+                FROM outbox_acks
+                WHERE shard = e.shard AND at >= e.occurred_at - interval '1 minute'
+                    AND (pg_visible_in_snapshot(e.txid, base)
+                        OR (e.id <= after_id AND pg_visible_in_snapshot(e.txid, target)))
+                ORDER BY shard, at
+                LIMIT 1
+            ) a ON true
+            LEFT JOIN outbox_parked p ON p.event_id = e.event_id AND p.redriven_at IS NULL
             ORDER BY change.sequence
             LIMIT $2
             """

@@ -66,6 +66,8 @@ CREATE TABLE outbox_acks (
     at       timestamptz NOT NULL,
     PRIMARY KEY (shard, n, slot)
 ) PARTITION BY LIST (slot);
+-- When an event was confirmed: the first of its shard's rows since then that covers it.
+CREATE INDEX outbox_acks_shard_at_idx ON outbox_acks (shard, at);
 CREATE TABLE outbox_acks_0 PARTITION OF outbox_acks FOR VALUES IN (0);
 CREATE TABLE outbox_acks_1 PARTITION OF outbox_acks FOR VALUES IN (1);
 CREATE TABLE outbox_acks_2 PARTITION OF outbox_acks FOR VALUES IN (2);
@@ -124,4 +126,4 @@ GRANT SELECT, INSERT, UPDATE ON outbox_parked TO jumun_api;
 GRANT SELECT, TRUNCATE ON outbox_events_0, outbox_events_1, outbox_events_2, outbox_events_3,
     outbox_acks_0, outbox_acks_1, outbox_acks_2, outbox_acks_3 TO jumun_api;
 GRANT SELECT ON outbox_events, outbox_acks, outbox_parked, outbox_rotations TO jumun_audit;
-GRANT SELECT ON outbox_events TO jumun_consumer;
+GRANT SELECT ON outbox_events, outbox_acks, outbox_parked TO jumun_consumer;
