@@ -172,7 +172,7 @@ let package = Package(
         .testTarget(
             name: "OrderAPITests",
             dependencies: [
-                "OrderAPI", "OpsMetrics", "Postgres", "Redis", "ServiceRuntime",
+                "OrderAPI", "OrderDomain", "OrderMessages", "OpsMetrics", "Postgres", "Redis", "ServiceRuntime",
                 .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .yams,
             ]
         ),

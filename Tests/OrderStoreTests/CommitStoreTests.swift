@@ -98,6 +98,50 @@ struct CommitStoreTests {
         }
     }
 
+    @Test("a try that has locked the balances cannot be overtaken: who comes meanwhile waits, and has the conflict")
+    func locksBalances() async throws {
+        try await Shop.withShop { shop in
+            let (user, product) = try await stock(shop, pieces: 10)
+            _ = try await commit([charge(user, 1_000)], shop)
+            let batch = [order(user, [(product, 1)])]
+            let connection = try await shop.connect()
+            let deadline = ContinuousClock.now + Shop.timeout
+            let open = try await CommitStore.open(
+                batch,
+                lockAccounts: true,
+                keysSince: now,
+                on: connection,
+                deadline: deadline
+            )
+            let late = Task { try await commit([charge(user, 5)], shop) }
+            var isWaiting = false
+            while !isWaiting, ContinuousClock.now < deadline {
+                isWaiting = try await shop.pool.query(Self.waitingBackends, deadline: deadline)[0].get("are_there")
+            }
+            #expect(isWaiting)
+            try await CommitStore.commit(
+                adjudicate(batch, open.snapshot),
+                events: [],
+                answers: [],
+                at: now,
+                keysSince: now,
+                on: connection,
+                deadline: deadline
+            )
+            await #expect(throws: CommitStore.Conflict.self) { try await late.value }
+            await connection.close()
+        }
+    }
+
+    private static let waitingBackends = SQLStatement(
+        "commit_waiting_backends",
+        """
+        SELECT count(*) > 0 AS are_there
+        FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """
+    )
+
     @Test("a key that another transaction took meanwhile is a conflict, an expired one is written over")
     func guardsKeys() async throws {
         try await Shop.withShop { shop in
