@@ -79,6 +79,11 @@ package enum OutboxStore {
         )
     }
 
+    /// Makes a connection's session count as a relay no longer, and gives back all of its shards.
+    package static func resign(_ connection: PostgresConnection, deadline: ContinuousClock.Instant) async throws {
+        _ = try await connection.query(Statements.resign, deadline: deadline)
+    }
+
     /// How many relays there are, this one included, and which shards none of them has.
     package static func relays(
         on connection: PostgresConnection,
@@ -93,7 +98,8 @@ package enum OutboxStore {
     /// Takes those of the shards that are free for this connection's session; losing the connection gives them back.
     ///
     /// A shard whose last confirmation was written in another cluster or database (a restored dump) is begun anew: what
-    /// is not confirmed counts as if it had been committed now, because old transaction ids say nothing here.
+    /// is not confirmed counts as if it had been committed now, because old transaction ids say nothing here. One that
+    /// has no confirmation at all has nothing confirmed.
     /// - Returns: the cursors of the shards that were taken.
     package static func take(
         _ wanted: [Int16],
@@ -277,7 +283,8 @@ extension OutboxStore {
     enum Statements {
         static let all =
             [
-                enlist, relays, tryLock, unlock, readCursors, allowTwoMinutes, beginAnew, look, readEvents, insertAcks,
+                enlist, resign, relays, tryLock, unlock, readCursors, allowTwoMinutes, beginAnew, look, readEvents,
+                insertAcks,
                 park, pending,
             ] + parked + rotation
 
@@ -290,6 +297,13 @@ extension OutboxStore {
                    set_config('enable_seqscan', 'off', false) AS sequential_scans,
                    set_config('enable_bitmapscan', 'off', false) AS bitmap_scans,
                    set_config('jit', 'off', false) AS compilation
+            """
+        )
+
+        static let resign = SQLStatement(
+            "outbox_resign",
+            """
+            SELECT pg_advisory_unlock_all()::text AS unlocked
             """
         )
 
@@ -321,17 +335,17 @@ extension OutboxStore {
         static let readCursors = SQLStatement(
             "outbox_read_cursors",
             """
-            SELECT a.shard, a.n, a.base::text AS base, a.target::text AS target, a.after_id, a.last_id,
-                   a.epoch <> outbox_epoch() AS is_foreign
+            SELECT wanted.shard, a.n, a.base::text AS base, a.target::text AS target, a.after_id, a.last_id,
+                   a.epoch IS DISTINCT FROM outbox_epoch() AS is_foreign
             FROM unnest($1::smallint[]) AS wanted (shard)
-            CROSS JOIN LATERAL (
-                SELECT shard, n, base, target, after_id, last_id, epoch
+            LEFT JOIN LATERAL (
+                SELECT n, base, target, after_id, last_id, epoch
                 FROM outbox_acks
                 WHERE shard = wanted.shard
                 ORDER BY n DESC
                 LIMIT 1
-            ) AS a
-            ORDER BY a.shard
+            ) AS a ON true
+            ORDER BY wanted.shard
             """
         )
 
@@ -350,11 +364,15 @@ extension OutboxStore {
             "outbox_begin_anew",
             """
             WITH last AS (
-                SELECT n, base, target, after_id, last_id
-                FROM outbox_acks
-                WHERE shard = $1
-                ORDER BY n DESC
-                LIMIT 1
+                SELECT coalesce(a.n, 0) AS n, a.base, a.target, a.after_id, coalesce(a.last_id, 0) AS last_id
+                FROM (SELECT $1::smallint AS shard) AS begun
+                LEFT JOIN LATERAL (
+                    SELECT n, base, target, after_id, last_id
+                    FROM outbox_acks
+                    WHERE shard = begun.shard
+                    ORDER BY n DESC
+                    LIMIT 1
+                ) AS a ON true
             ), unconfirmed AS (
                 UPDATE outbox_events e
                 SET txid = pg_current_xact_id()

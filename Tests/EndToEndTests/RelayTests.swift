@@ -182,6 +182,22 @@ extension EndToEndTests {
         return orders
     }
 
+    @Test("a relay that does not reach the broker leaves its shards to one that does")
+    func deafRelayResigns() async throws {
+        try await System.with { system in
+            let deaf = try await system.startRelay(["AMQP_URL": "amqp://guest:guest@127.0.0.1:1/none"])
+            defer { deaf.process.kill() }
+            try await system.eventually("the deaf relay has a share", within: .seconds(5)) {
+                try await shards(of: [system.api, deaf.web]) == [4, 4]
+            }
+            let orders = try await system.placeOrders(20, system.createUser(), of: system.createProduct(stock: 20))
+            try await system.expectEvents(of: orders, within: .seconds(15))
+            #expect(try await shards(of: [system.api, deaf.web]) == [8, 0])
+            deaf.process.terminate()
+            #expect(try await deaf.process.exitCode(within: .seconds(10)) == 0, "\(deaf.process.report)")
+        }
+    }
+
     @Test("events that come back because a binding was removed are held, and go out once it is there again")
     func unroutableIsHeld() async throws {
         try await System.with { system in

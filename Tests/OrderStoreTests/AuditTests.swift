@@ -386,7 +386,8 @@ struct AuditTests {
         try await withAuditedShop { session, database in
             try await run(
                 """
-                DELETE FROM outbox_events WHERE order_id IN ('\(AuditedShop.id(20))', '\(AuditedShop.id(21))');
+                DELETE FROM outbox_events
+                WHERE order_id IN ('\(AuditedShop.id(19))', '\(AuditedShop.id(20))', '\(AuditedShop.id(21))');
                 INSERT INTO outbox_rotations
                 SELECT now(), 0, created_at FROM orders WHERE id = '\(AuditedShop.id(20))'
                 """,

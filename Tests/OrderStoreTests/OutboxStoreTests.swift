@@ -140,6 +140,10 @@ struct OutboxStoreTests {
             while second.cursors.count < 3, ContinuousClock.now < deadline { try await second.take([3, 4]) }
             #expect(Set(second.cursors.keys) == [3, 4, 5])
             #expect(try await OutboxStore.relays(on: second.connection, deadline: deadline).count == 1)
+            try await OutboxStore.resign(second.connection, deadline: deadline)
+            let none = try await OutboxStore.relays(on: second.connection, deadline: deadline)
+            #expect(none.count == 0)
+            #expect(none.freeShards == Self.allShards)
         }
     }
 
@@ -280,6 +284,12 @@ struct OutboxStoreTests {
             var next = try await TestRelay(shop)
             while next.cursors.isEmpty { try await next.take([0]) }
             #expect(try await next.relay().isEmpty)
+            // Without any confirmation nothing is confirmed.
+            await next.connection.close()
+            try await run("TRUNCATE outbox_acks", shop)
+            var last = try await TestRelay(shop)
+            while last.cursors.isEmpty { try await last.take([0]) }
+            #expect(try await last.relay().map(\.sequence) == [1, 2, 3, 5, 6, 11, 12])
         }
     }
 

@@ -29,6 +29,7 @@ struct OutboxRelay: Service {
     static let publishTimeout = Duration.seconds(5)
     private static let queryTimeout = Duration.seconds(5)
     private static let declareTimeout = Duration.seconds(2)
+    private static let connectTimeout = Duration.seconds(1)
 
     private let database: PostgresConfiguration
     private let publisher: AMQPPublisher
@@ -72,6 +73,7 @@ struct OutboxRelay: Service {
             wakeUp.finish()
         }
         await publisher.close(deadline: .now + .seconds(2))
+        await inspector.close(deadline: .now + .seconds(1))
     }
 
     /// Wakes the relay for what other processes have committed; ends with the shutdown.
@@ -129,31 +131,46 @@ struct OutboxRelay: Service {
         return true
     }
 
-    /// Says what the broker has not taken. What no queue is bound for may be so because a binding was removed: it is
-    /// made again, as at every start.
+    /// Says what the broker has not taken, once until it goes on. What no queue is bound for may be so because a
+    /// binding was removed: it is made again, as at every start.
     private func report(_ setbacks: [RelaySession.Setback]) async {
-        guard let first = setbacks.first else { return }
-        let metadata: Logger.Metadata = [
-            "outcome": "\(first.outcome)", "event": "\(first.event.id.text)", "shards": "\(setbacks.map(\.shard))",
-        ]
-        guard setbacks.contains(where: { $0.outcome.isReturned }) else {
-            return logger.warning("events wait for the broker", metadata: metadata)
-        }
-        logger.error(
-            "events came back unroutable; their shards are held, and the bindings made anew",
-            metadata: metadata
+        guard let setback = setbacks.first(where: \.isFirst) ?? setbacks.first else { return }
+        let isReturned = setbacks.contains { $0.outcome.isReturned }
+        logger.log(
+            level: !setback.isFirst ? .debug : isReturned ? .error : .warning,
+            isReturned ? "events come back unroutable; their shards are held" : "events wait for the broker",
+            metadata: [
+                "outcome": "\(setback.outcome)", "event": "\(setback.event.id.text)",
+                "shards": "\(setbacks.map(\.shard))",
+            ]
         )
+        guard isReturned else { return }
         do {
             try await inspector.declare(.orderEvents, deadline: .now + OutboxRelay.declareTimeout)
         } catch {
             logger.error("cannot make the bindings anew", metadata: ["error": "\(error)"])
         }
-        await inspector.close(deadline: .now + .seconds(1))
+    }
+
+    /// Whether there is a connection to the broker, which may be blocked for all; opens one where there is none.
+    private func reachesBroker() async -> Bool {
+        if case .disconnected = publisher.status {
+            do {
+                try await publisher.ensureConnected(deadline: .now + OutboxRelay.connectTimeout)
+            } catch {
+                return false
+            }
+        }
+        return true
     }
 
     private func housekeep(_ session: inout RelaySession, _ chores: inout Chores) async throws {
         if chores.balance.isDue(every: OutboxRelay.balanceInterval) {
-            try await session.balance(at: Date(), timeout: OutboxRelay.queryTimeout)
+            try await session.balance(
+                reachesBroker: await reachesBroker(),
+                at: Date(),
+                timeout: OutboxRelay.queryTimeout
+            )
             metrics.shardsOwned.set(Double(session.ownedShards.count))
         }
         if chores.gauges.isDue(every: OutboxRelay.gaugeInterval) {

@@ -11,6 +11,8 @@ struct RelaySession {
     private static let lookahead = 10_000
     /// How many events are sent in one round.
     private static let roundLimit = 1_000
+    /// After how long without the broker a relay leaves its shards to others, who may reach it.
+    private static let brokerPatience = Duration.seconds(5)
 
     /// The next events of the shards that have any.
     struct Round {
@@ -26,11 +28,15 @@ struct RelaySession {
         let shard: Int16
         let event: OutboxEvent
         let outcome: PublishOutcome
+        /// Whether the shard's last round was a good one.
+        let isFirst: Bool
     }
 
     let connection: PostgresConnection
     private(set) var openTransaction = OpenTransaction()
     private var shards: [Int16: RelayShard] = [:]
+    private var isRelay = true
+    private var withoutBrokerSince: ContinuousClock.Instant?
 
     /// Opens a session that counts as a relay.
     static func begin(_ database: PostgresConfiguration, timeout: Duration) async throws -> RelaySession {
@@ -49,8 +55,19 @@ struct RelaySession {
     /// How many shards wait for a queue that takes their next event.
     var heldShards: Int { shards.values.count { $0.isHeld } }
 
-    /// Takes or gives back shards, so that each relay has its share.
-    mutating func balance(at now: Date, timeout: Duration) async throws {
+    /// Takes or gives back shards, so that each relay that reaches the broker has its share.
+    mutating func balance(reachesBroker: Bool, at now: Date, timeout: Duration) async throws {
+        withoutBrokerSince = reachesBroker ? nil : withoutBrokerSince ?? .now
+        if let withoutBrokerSince, withoutBrokerSince.duration(to: .now) > RelaySession.brokerPatience {
+            guard isRelay else { return }
+            isRelay = false
+            shards = [:]
+            return try await OutboxStore.resign(connection, deadline: .now + timeout)
+        }
+        if !isRelay {
+            try await OutboxStore.enlist(connection, deadline: .now + timeout)
+            isRelay = true
+        }
         let relays = try await OutboxStore.relays(on: connection, deadline: .now + timeout)
         let share = (OutboxStore.shards.count + relays.count - 1) / max(1, relays.count)
         if shards.count > share {
@@ -116,7 +133,12 @@ struct RelaySession {
             if outcome == .confirmed || outcome.refusal != nil {
                 lastSettled[entry.shard] = entry.id
             } else {
-                setbacks[entry.shard] = Setback(shard: entry.shard, event: entry.event, outcome: outcome)
+                setbacks[entry.shard] = Setback(
+                    shard: entry.shard,
+                    event: entry.event,
+                    outcome: outcome,
+                    isFirst: shards[entry.shard]?.isTroubled == false
+                )
             }
         }
         var moved: [OutboxStore.Cursor] = []

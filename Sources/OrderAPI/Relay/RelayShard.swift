@@ -21,6 +21,9 @@ struct RelayShard {
         savedBase = cursor.base
     }
 
+    /// Whether the last round did not send everything.
+    var isTroubled: Bool { pausedUntil != nil }
+
     var mayPublish: Bool {
         pausedUntil.map { $0 <= .now } ?? true
     }
