@@ -204,8 +204,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AMQP", "Postgres", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging, .nioCore,
-                .nioHTTP1,
+                "EventTopology", "Postgres", "AMQP", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging,
+                .nioCore, .nioHTTP1,
             ]
         ),
     ],

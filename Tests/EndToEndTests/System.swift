@@ -39,16 +39,24 @@ final class System: Sendable {
     private let ports: [Service: UInt16]
     let folder: URL
     private let running = Mutex<[Service: ChildProcess]>([:])
+    private let ownSettings = Mutex<[Service: [String: String]]>([:])
 
-    /// Runs a test with the platform, the API and the consumer, all ready.
+    /// Runs a test with services that are ready: the platform, the API and the consumer, unless said otherwise.
+    ///
+    /// `settings` are the consumer's, beside the usual ones.
     ///
     /// Afterwards the invariants must hold in the database, and each service must exit with 0 within 10 s of SIGTERM.
     /// When the test throws, all is killed. Nothing remains in either case.
-    static func with(_ test: (System) async throws -> Void) async throws {
+    static func with(
+        _ services: [Service] = [.dataPlatform, .orderAPI, .consumer],
+        settings: [String: String] = [:],
+        _ test: (System) async throws -> Void
+    ) async throws {
         let system = try System(servers: try await Servers.create())
+        system.set(settings, for: .consumer)
         do {
             try await system.run("orderctl", ["migrate"])
-            try await system.start([.dataPlatform, .orderAPI, .consumer])
+            try await system.start(services)
             try await test(system)
             try await system.audit()
             try await system.stopAll()
@@ -74,8 +82,17 @@ final class System: Sendable {
         try await servers.delete()
     }
 
-    /// Starts services, and waits until all are ready.
-    func start(_ services: [Service]) async throws {
+    /// Settings of a service beside the usual ones, from its next start on.
+    func set(_ settings: [String: String], for service: Service) {
+        ownSettings.withLock { $0[service] = settings }
+    }
+
+    func web(of service: Service) -> Web {
+        Web(base: "http://127.0.0.1:\(ports[service] ?? 0)")
+    }
+
+    /// Starts services, and waits until all are ready, unless told not to.
+    func start(_ services: [Service], waits: Bool = true) async throws {
         for service in services {
             let child = try ChildProcess(
                 service.rawValue,
@@ -85,8 +102,8 @@ final class System: Sendable {
             )
             running.withLock { $0[service] = child }
         }
-        for service in services {
-            try await waitUntilReady(service.rawValue, Web(base: "http://127.0.0.1:\(ports[service] ?? 0)"))
+        for service in services where waits {
+            try await waitUntilReady(service.rawValue, web(of: service))
         }
     }
 
@@ -183,7 +200,8 @@ final class System: Sendable {
         }
         if name == "data-platform" { settings["PLATFORM_REQUIRE_SIGNATURE"] = "true" }
         if name == "scheduler" { settings["AGGREGATOR_DATABASE_URL"] = servers.databaseURL(as: "jumun_aggregator") }
-        return settings
+        let own = Service(rawValue: name).flatMap { service in ownSettings.withLock { $0[service] } }
+        return settings.merging(own ?? [:]) { $1 }
     }
 }
 
