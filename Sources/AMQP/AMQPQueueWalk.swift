@@ -3,8 +3,8 @@ import ThreadExecutor
 
 /// Goes through a queue from its head, message by message, and leaves there what it isn't told to remove.
 ///
-/// It sees at most what was ready when it began, so messages that come back meanwhile don't make it endless. What is not
-/// removed goes back in its old order when the walk ends, also when its process dies: the broker still has it all.
+/// It sees at most what was ready when it began, so messages that come back meanwhile don't make it endless. What is
+/// not removed goes back in its old order when the walk ends, also when its process dies: the broker still has it all.
 /// Bodies aren't kept: at most one step's worth of messages is here, see ``maximumStep``. Over a connection of its own,
 /// without reconnecting: when the connection breaks the walk is over.
 ///
@@ -116,8 +116,9 @@ package actor AMQPQueueWalk {
             try receive()
             buffer.removeAll()
             if !unsettled.isEmpty {
+                let ready = try link.depth(of: queue, deadline: deadline).ready + unsettled.count
                 try link.refuseAll(requeue: true)
-                try await waitUntilReturned(unsettled.count, over: link, deadline: deadline)
+                try await waitUntil(ready, over: link, deadline: deadline)
             }
             link.close(deadline: min(deadline, .now + .seconds(1)))
         } catch {
@@ -191,13 +192,14 @@ package actor AMQPQueueWalk {
         buffer.append(AMQPDelivery(content, generation: 0, tag: tag, redelivered: redelivered))
     }
 
-    private func waitUntilReturned(
-        _ count: Int,
+    /// Waits until so many are ready; others may take some meanwhile, so not for ever.
+    private func waitUntil(
+        _ ready: Int,
         over link: Link,
         deadline: ContinuousClock.Instant
     ) async throws(AMQPError) {
         let limit = min(deadline, .now + Self.returnLimit)
-        while try link.depth(of: queue, deadline: deadline).ready < count, !limit.isPast {
+        while try link.depth(of: queue, deadline: deadline).ready < ready, !limit.isPast {
             try? await Task.sleep(for: .milliseconds(5))
         }
     }

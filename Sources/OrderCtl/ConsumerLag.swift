@@ -46,6 +46,15 @@ struct ConsumerClient {
         base = try settings.base("CONSUMER_URL", default: "http://127.0.0.1:8081")
     }
 
+    /// Its lag now, or why it cannot be told.
+    func reading() async -> Result<ConsumerLag, Silent> {
+        do throws(Silent) {
+            return .success(try await lag())
+        } catch {
+            return .failure(error)
+        }
+    }
+
     /// Its lag now; throws ``Silent``.
     func lag() async throws(Silent) -> ConsumerLag {
         let answer: Web.Answer

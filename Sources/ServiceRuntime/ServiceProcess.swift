@@ -28,6 +28,8 @@ package enum ServiceProcess {
         do {
             try await body(settings, bootstrapLogging(service: name, settings: settings))
         } catch {
+            // What was printed comes before the reason why it ends.
+            fflush(nil)
             let line = "\(name): \(error)".split(whereSeparator: \.isNewline).joined(separator: " ")
             LineOutput.write(line + "\n", to: STDERR_FILENO)
             exit(exitCode(of: error))

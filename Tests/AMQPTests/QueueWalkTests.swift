@@ -60,8 +60,9 @@ extension BrokerTests {
         func twoWalks() async throws {
             let topology = Broker.topology(arguments: Self.quorum)
             try await Broker.with(topology) { _ in
-                try await Broker.publish(Broker.messages(4, for: topology))
-                let first = try await Self.begin(topology, messages: 4)
+                // As many as the first one's first step asks for.
+                try await Broker.publish(Broker.messages(3, for: topology))
+                let first = try await Self.begin(topology, messages: 3)
                 _ = try await first.next(deadline: .now + .seconds(5))
                 let second = AMQPQueueWalk(queue: topology.queues[0].name, configuration: try Broker.configuration())
                 let start = try await second.begin(Broker.configuration(), deadline: .now + .seconds(5))
@@ -69,7 +70,7 @@ extension BrokerTests {
                 #expect(try await second.next(deadline: .now + .seconds(5)) == nil)
                 try await second.end(deadline: .now + .seconds(5))
                 try await first.end(deadline: .now + .seconds(5))
-                #expect(try await Self.walk(topology).count == 4)
+                #expect(try await Self.walk(topology).count == 3)
             }
         }
 

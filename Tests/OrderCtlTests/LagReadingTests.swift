@@ -61,7 +61,7 @@ struct LagReadingTests {
         #expect(lines.contains("! the consumer cannot be reached at x: no ages, no rate"))
         #expect(lines.contains("ready 12,000 unknown"))
         let json = try encoded(reading.json)
-        #expect(json.contains(#"{"messages":12000,"stage":"ready"}"#), "\(json)")
+        #expect(json.contains(#"{"messages":12000,"oldestSeconds":null,"stage":"ready"}"#), "\(json)")
         var idle = LagReading(at: Date())
         idle.take(.failure(silent))
         idle.judge()

@@ -199,7 +199,7 @@ import ThreadExecutor
         )
     }
 
-    /// Asks whether an exchange exists; throws `channelClosed(404)`, which needs ``openChannel(deadline:)``, without one.
+    /// Asks whether an exchange exists; throws `channelClosed(404)`, which needs ``openChannel(deadline:)``, if not.
     func find(exchange name: String, deadline: ContinuousClock.Instant) throws(AMQPError) {
         try limitAnswers(until: deadline)
         defer { pool.recycle() }

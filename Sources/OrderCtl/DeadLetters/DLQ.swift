@@ -1,6 +1,7 @@
 import AMQP
 import ArgumentParser
 import Foundation
+import OrderDomain
 import OrderMessages
 import ServiceRuntime
 
@@ -57,16 +58,22 @@ extension DLQ {
         }
 
         private func listLetters(_ queue: DeadLetterQueue) async throws {
-            var letters: [DeadLetterSummary] = []
+            var table = Self.emptyTable
+            var summaries: [DeadLetterSummary] = []
+            var count = 0
             let total = try await queue.walk { letter, _ in
-                letters.append(DeadLetterSummary(letter))
-                return letters.count < limit
+                switch format {
+                case .text: table.add(Self.cells(of: letter))
+                case .json: summaries.append(DeadLetterSummary(letter))
+                }
+                count += 1
+                return count < limit
             }
             switch format {
             case .text:
-                if !letters.isEmpty { print(Self.table(letters)) }
-                print(Self.sum(letters.count, of: total, "dead letter"))
-            case .json: print(try encoded(LettersJSON(total: total, data: letters)))
+                if count > 0 { print(table.text) }
+                print(Self.sum(count, of: total, "dead letter"))
+            case .json: print(try encoded(LettersJSON(total: total, data: summaries)))
             }
         }
 
@@ -89,18 +96,16 @@ extension DLQ {
             }
         }
 
-        private static func table(_ letters: [DeadLetterSummary]) -> String {
-            var table = TextTable([
-                ("EVENT", .left), ("TYPE", .left), ("FAILED AT", .left), ("STATUS", .right), ("ATTEMPTS", .right),
-                ("REDRIVES", .right), ("GROUP", .left), ("ERROR", .left),
-            ])
-            for letter in letters {
-                table.add([
-                    letter.eventId, letter.type, letter.failedAt ?? "-", letter.status.map { "\($0)" } ?? "-",
-                    "\(letter.attempts)", "\(letter.redriveCount)", letter.group, shortened(letter.error, to: 60),
-                ])
-            }
-            return table.text
+        private static let emptyTable = TextTable([
+            ("EVENT", .left), ("TYPE", .left), ("FAILED AT", .left), ("STATUS", .right), ("ATTEMPTS", .right),
+            ("REDRIVES", .right), ("GROUP", .left), ("ERROR", .left),
+        ])
+
+        private static func cells(of letter: DeadLetter) -> [String] {
+            [
+                letter.eventID, letter.type, letter.failedAt?.rfc3339 ?? "-", letter.status.map { "\($0)" } ?? "-",
+                "\(letter.attempts)", "\(letter.redriveCount)", letter.group, shortened(letter.error, to: 60),
+            ]
         }
 
         private static func sum(_ shown: Int, of total: Int, _ noun: String) -> String {
@@ -154,12 +159,11 @@ extension DLQ {
         }
 
         private static func text(_ letter: DeadLetter) throws -> String {
-            let summary = DeadLetterSummary(letter)
             var table = TextTable([("event", .left), (letter.eventID, .left)])
-            table.add(["order", summary.orderId ?? "unknown"])
+            table.add(["order", letter.orderID?.text ?? "unknown"])
             table.add(["type", letter.type])
             table.add(["group", letter.group])
-            table.add(["failed at", summary.failedAt ?? "unknown"])
+            table.add(["failed at", letter.failedAt?.rfc3339 ?? "unknown"])
             table.add(["status", letter.status.map { "\($0)" } ?? "no answer"])
             table.add(["error", letter.error])
             table.add(["attempts", "\(letter.attempts)"])

@@ -83,8 +83,8 @@ extension DeadLetter {
         )
     }
 
-    /// Whether a header belongs to an event that was never tried. The others count its failures, or are the broker's own,
-    /// which drops what it thinks goes in circles.
+    /// Whether a header belongs to an event that was never tried. The others count its failures, or are those of the
+    /// broker, which drops what it thinks goes in circles.
     private static func isOfNewEvent(_ name: String) -> Bool {
         !name.hasPrefix("x-") || name == EventHeaders.occurredAtMs
     }

@@ -1,30 +1,31 @@
 import AMQP
 import Foundation
+import OrderDomain
 import OrderMessages
 
 /// What is known of a dead letter in one line of a list.
 struct DeadLetterSummary: Encodable {
     let eventId: String
-    let orderId: String?
+    let orderId: Nullable<String>
     let type: String
     let group: String
-    let failedAt: String?
-    let status: Int?
+    let failedAt: Nullable<String>
+    let status: Nullable<Int>
     let attempts: Int
     let redriveCount: Int
-    let redriveId: String?
+    let redriveId: Nullable<String>
     let error: String
 
     init(_ letter: DeadLetter) {
         eventId = letter.eventID
-        orderId = letter.orderID?.uuidString.lowercased()
+        orderId = Nullable(letter.orderID?.text)
         type = letter.type
         group = letter.group
-        failedAt = letter.failedAt?.rfc3339
-        status = letter.status
+        failedAt = Nullable(letter.failedAt?.rfc3339)
+        status = Nullable(letter.status)
         attempts = letter.attempts
         redriveCount = letter.redriveCount
-        redriveId = letter.redriveID
+        redriveId = Nullable(letter.redriveID)
         error = letter.error
     }
 }
@@ -53,7 +54,7 @@ struct DeadLetterMessage {
             let head = try encoded(
                 Head(
                     eventId: letter.eventID,
-                    orderId: letter.orderID?.uuidString.lowercased(),
+                    orderId: letter.orderID?.text,
                     group: letter.group,
                     messageId: letter.delivery.messageID,
                     type: letter.delivery.type,

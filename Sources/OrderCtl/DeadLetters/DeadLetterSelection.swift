@@ -4,7 +4,7 @@ import Foundation
 enum DeadLetterSelection: Equatable {
     case event(String)
     case group(String)
-    /// Given up at this time or later; `said` is how the operator said it. One that nobody gave a time is not among them.
+    /// Given up at this time or later; `said` is how the operator said it. Without a time it is not among them.
     case since(Date, said: String)
     case all
 

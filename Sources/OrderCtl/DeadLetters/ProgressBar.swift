@@ -36,6 +36,7 @@ struct ProgressBar {
         let rate = seconds > 0 ? Double(done) / seconds : 0
         let rest = rate > 0 ? Double(total - done) / rate : 0
         return String(repeating: "█", count: full) + String(repeating: "░", count: Self.width - full)
-            + " \(grouped(done)) of \(grouped(total))  \(grouped(Int(rate))) a second  \(spoken(seconds: max(0, rest))) left"
+            + " \(grouped(done)) of \(grouped(total))  \(grouped(Int(rate))) a second  "
+            + "\(spoken(seconds: max(0, rest))) left"
     }
 }

@@ -68,7 +68,7 @@ extension DLQ {
             if let since {
                 guard let time = OperatorTime.parse(since, now: Date()) else {
                     throw ValidationError(
-                        "--since '\(since)' is no time: expected 2026-01-31T09:05:00Z, or 90s, 15m, 2h, 3d for so long ago"
+                        "--since '\(since)' is no time: expected 2026-01-31T09:05:00Z, or 90s, 15m, 2h, 3d ago"
                     )
                 }
                 selections.append(.since(time, said: since))

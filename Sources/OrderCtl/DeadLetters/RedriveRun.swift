@@ -58,9 +58,10 @@ final class RedriveRun {
     /// Throws before anything has been sent: when a server is away, or the id belongs to another redrive.
     func run() async throws -> RedriveReport {
         let start = ContinuousClock.now
-        let earlier = plan.isDryRun ? try await find() : try await begin()
+        let earlier = try await RedriveStore.find(plan.id, on: database, deadline: .now + Self.queryTimeout)
         report.earlier = earlier
-        if earlier?.result == .done { return report }
+        if earlier?.selection == "\(plan.selection)", earlier?.result == .done { return report }
+        if !plan.isDryRun { try await begin() }
         remaining = plan.limit.map { max(0, $0 - Int(earlier?.redriven ?? 0)) } ?? .max
         do {
             try await queue.walk(
@@ -80,12 +81,8 @@ final class RedriveRun {
 
     // MARK: The audit
 
-    private func find() async throws -> RedriveStore.Redrive? {
-        try await RedriveStore.find(plan.id, on: database, deadline: .now + Self.queryTimeout)
-    }
-
-    /// Notes the beginning; returns what was noted before, if it goes on.
-    private func begin() async throws -> RedriveStore.Redrive? {
+    /// Notes the beginning.
+    private func begin() async throws {
         if let reason = await circuit?.reasonToStop() {
             throw ProcessFailure("nothing was sent: \(reason)", exitCode: ExitCode.temporaryFailure)
         }
@@ -94,7 +91,6 @@ final class RedriveRun {
         } catch {
             throw ProcessFailure("nothing was sent: \(error)", exitCode: ExitCode.unavailable)
         }
-        let earlier = try await find()
         let noted = try await RedriveStore.begin(
             plan.id,
             selection: "\(plan.selection)",
@@ -114,7 +110,6 @@ final class RedriveRun {
                 "the redrive \(plan.id) was begun with \(noted.selection): say the same, or take another --redrive-id"
             )
         }
-        return earlier
     }
 
     private func finish() async {

@@ -16,7 +16,8 @@ struct BrokerExamination {
         management = url.isEmpty ? nil : try ManagementClient(settings)
     }
 
-    func findings() async -> [Finding] {
+    /// - Parameter isCircuitOpen: whether the consumer takes nothing on purpose.
+    func findings(isCircuitOpen: Bool) async -> [Finding] {
         let inspector = AMQPInspector(configuration: broker, logger: OrderCtl.silence)
         var findings: [Finding]
         do {
@@ -25,7 +26,7 @@ struct BrokerExamination {
             let drift = try await inspector.drift(from: topology, deadline: deadline)
             let depths = try await inspector.depth(of: topology.queues.map(\.name), deadline: deadline)
             findings = [.ok("rabbitmq", "reached at \(broker)")] + Self.topology(drift, of: topology)
-            findings.append(Self.consumers(depths[BrokerNames.forwardQueue]))
+            findings.append(Self.consumers(depths[BrokerNames.forwardQueue], isCircuitOpen))
             findings.append(Self.deadLetters(depths[BrokerNames.deadLetterQueue]))
         } catch {
             findings = [
@@ -65,13 +66,16 @@ struct BrokerExamination {
         }
     }
 
-    private static func consumers(_ queue: QueueDepth?) -> Finding {
+    private static func consumers(_ queue: QueueDepth?, _ isCircuitOpen: Bool) -> Finding {
         guard let queue, queue.consumers > 0 else {
-            return .fail(
-                "consumers",
-                "nobody takes events from \(BrokerNames.forwardQueue)",
-                "start the consumer; while its circuit is open it takes none on purpose, see orderctl lag"
-            )
+            let finding = "nobody takes events from \(BrokerNames.forwardQueue)"
+            return isCircuitOpen
+                ? .warn(
+                    "consumers",
+                    finding + ": the consumer's circuit is open",
+                    "wait until the data platform is back"
+                )
+                : .fail("consumers", finding, "start the consumer; events wait in the queue meanwhile")
         }
         return .ok(
             "consumers",
@@ -131,9 +135,9 @@ struct BrokerExamination {
             if node.memoryAlarm == true { alarms.append("memory") }
             if node.diskAlarm == true { alarms.append("disk") }
             guard !alarms.isEmpty else {
-                let memory = Self.megabytes(node.memoryUsed, of: node.memoryLimit)
-                let disk = Self.megabytes(node.diskLimit, of: node.diskFree)
-                return .ok("alarms", "none on \(node.name); memory \(memory) of the limit, disk limit \(disk) free")
+                let memory = "\(megabytes(node.memoryUsed)) of memory used of at most \(megabytes(node.memoryLimit))"
+                let disk = "\(megabytes(node.diskFree)) of disk free of at least \(megabytes(node.diskLimit))"
+                return .ok("alarms", "none on \(node.name): \(memory), \(disk)")
             }
             return .fail(
                 "alarms",
@@ -144,8 +148,8 @@ struct BrokerExamination {
         }
     }
 
-    private static func megabytes(_ part: Int64?, of whole: Int64?) -> String {
-        "\(grouped(Int((part ?? 0) / 1_000_000))) of \(grouped(Int((whole ?? 0) / 1_000_000))) MB"
+    private static func megabytes(_ bytes: Int64?) -> String {
+        "\(grouped(Int((bytes ?? 0) / 1_000_000))) MB"
     }
 
     /// It can be read only on the broker's machine.

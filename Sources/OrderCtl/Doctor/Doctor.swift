@@ -26,9 +26,13 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         await ServiceProcess.main("orderctl") { settings, _ in
-            var findings = try await DatabaseExamination(settings).findings()
-            findings += try await BrokerExamination(settings).findings()
-            findings += try await ServiceExamination(settings).findings()
+            let (database, broker) = (try DatabaseExamination(settings), try BrokerExamination(settings))
+            let services = try ServiceExamination(settings)
+            let lag = try await ConsumerClient(settings).reading()
+            let isCircuitOpen = (try? lag.get().isCircuitOpen) ?? false
+            var findings = await database.findings()
+            findings += await broker.findings(isCircuitOpen: isCircuitOpen)
+            findings += await services.findings(lag: lag)
             switch format {
             case .text: print(Finding.text(findings))
             case .json: print(try encoded(JSON(findings)))

@@ -12,22 +12,19 @@ struct ServiceExamination {
     private static let skewFailureSeconds = 240.0
 
     private let redis: RedisConfiguration?
-    private let consumer: ConsumerClient
     private let platform: String?
 
     init(_ settings: Settings) throws {
         let redisURL = try settings.string("REDIS_URL", default: "")
         redis = redisURL.isEmpty ? nil : try RedisConfiguration(url: redisURL)
-        consumer = try ConsumerClient(settings)
         let platformURL = try settings.string("PLATFORM_URL", default: "")
         platform = platformURL.isEmpty ? nil : try settings.base("PLATFORM_URL")
     }
 
-    func findings() async -> [Finding] {
+    func findings(lag: Result<ConsumerLag, ConsumerClient.Silent>) async -> [Finding] {
         async let redis = examineRedis()
-        async let consumer = examineConsumer()
         async let platform = examinePlatform()
-        return await [redis, consumer, platform]
+        return await [redis, Self.consumer(lag), platform]
     }
 
     private func examineRedis() async -> Finding {
@@ -66,20 +63,18 @@ struct ServiceExamination {
         return .ok("redis", "reached; \(grouped(used / 1_000_000)) MB used \(size), evicts nothing")
     }
 
-    private func examineConsumer() async -> Finding {
-        do throws(ConsumerClient.Silent) {
-            let lag = try await consumer.lag()
-            if lag.isCircuitOpen {
-                return .warn("consumer", "its circuit is open: the data platform fails", "see what the platform says")
-            }
-            if lag.status != "ok" {
-                return .warn("consumer", "its status is \(lag.status)", "orderctl lag shows where events wait")
-            }
-            return .ok("consumer", "its status is ok, its circuit \(lag.circuit)")
-        } catch {
-            return error.isThere
-                ? .unknown("consumer", "\(error)")
-                : .fail("consumer", "\(error)", "start it, or correct CONSUMER_URL; events wait in the queue meanwhile")
+    private static func consumer(_ lag: Result<ConsumerLag, ConsumerClient.Silent>) -> Finding {
+        switch lag {
+        case .success(let lag) where lag.isCircuitOpen:
+            .warn("consumer", "its circuit is open: the data platform fails", "see what the platform says")
+        case .success(let lag) where lag.status != "ok":
+            .warn("consumer", "its status is \(lag.status)", "orderctl lag shows where events wait")
+        case .success(let lag):
+            .ok("consumer", "its status is ok, its circuit \(lag.circuit)")
+        case .failure(let error) where error.isThere:
+            .unknown("consumer", "\(error)")
+        case .failure(let error):
+            .fail("consumer", "\(error)", "start it, or correct CONSUMER_URL; events wait in the queue meanwhile")
         }
     }
 

@@ -16,7 +16,7 @@ struct LagReading {
         let messages: Int
     }
 
-    struct EndToEnd: Encodable, Equatable {
+    struct EndToEnd: Equatable {
         let p50Ms: Double?
         let p99Ms: Double?
         let windowSeconds: Double
@@ -182,37 +182,51 @@ extension LagReading {
     private struct JSON: Encodable {
         struct Stage: Encodable {
             let stage: String
-            let messages: Int?
-            let oldestSeconds: Double?
+            let messages: Nullable<Int>
+            let oldestSeconds: Nullable<Double>
 
             init(_ stage: String, _ waiting: Waiting) {
                 self.stage = stage
-                messages = waiting.messages
-                oldestSeconds = waiting.messages == 0 ? nil : waiting.oldestSeconds
+                messages = Nullable(waiting.messages)
+                oldestSeconds = Nullable(waiting.messages == 0 ? nil : waiting.oldestSeconds)
+            }
+        }
+
+        struct Delays: Encodable {
+            let p50Ms: Nullable<Double>
+            let p99Ms: Nullable<Double>
+            let windowSeconds: Double
+            let samples: Int
+
+            init(_ endToEnd: EndToEnd) {
+                p50Ms = Nullable(endToEnd.p50Ms)
+                p99Ms = Nullable(endToEnd.p99Ms)
+                windowSeconds = endToEnd.windowSeconds
+                samples = endToEnd.samples
             }
         }
 
         let status: String
-        let circuit: String?
+        let circuit: Nullable<String>
         let stages: [Stage]
         let retryTiers: [Tier]
-        let endToEnd: EndToEnd?
-        let consumePerSecond: Double?
-        let drainEtaSeconds: Double?
+        let endToEnd: Nullable<Delays>
+        let consumePerSecond: Nullable<Double>
+        let drainEtaSeconds: Nullable<Double>
         let asOf: String
         let problems: [String]
 
         init(_ reading: LagReading) {
             status = reading.status
-            circuit = reading.circuit
+            circuit = Nullable(reading.circuit)
             stages = [
                 Stage("outbox", reading.outbox), Stage("ready", reading.ready), Stage("unacked", reading.unacked),
                 Stage("retry", reading.retry), Stage("dlq", reading.deadLetters),
             ]
             retryTiers = reading.tiers
-            endToEnd = reading.endToEnd
-            consumePerSecond = reading.consumePerSecond
-            drainEtaSeconds = reading.drainEtaSeconds
+            endToEnd = Nullable(reading.endToEnd.map(Delays.init))
+            consumePerSecond = Nullable(reading.consumePerSecond)
+            drainEtaSeconds = Nullable(reading.drainEtaSeconds)
             asOf = reading.asOf.rfc3339
             problems = reading.problems
         }

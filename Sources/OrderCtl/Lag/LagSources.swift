@@ -18,7 +18,7 @@ struct LagSources {
     func read() async -> LagReading {
         async let outbox = outbox()
         async let queues = queues()
-        async let told = told()
+        async let told = consumer.reading()
         var reading = LagReading(at: Date())
         reading.take(await told)
         reading.take(outbox: await outbox)
@@ -31,14 +31,6 @@ struct LagSources {
     func close() async {
         await inspector.close(deadline: .now + .seconds(1))
         await pool.close()
-    }
-
-    private func told() async -> Result<ConsumerLag, ConsumerClient.Silent> {
-        do throws(ConsumerClient.Silent) {
-            return .success(try await consumer.lag())
-        } catch {
-            return .failure(error)
-        }
     }
 
     private func outbox() async -> Result<LagReading.Waiting, any Error> {

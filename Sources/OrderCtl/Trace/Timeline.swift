@@ -16,6 +16,7 @@ struct Timeline {
     var text: String {
         var table = TextTable([("ms", .right), ("step", .left), ("", .left)])
         for step in steps { table.add([step.milliseconds.map(grouped) ?? "?", step.name, step.detail]) }
+        if let waiting { table.add(["", "now", waiting]) }
         let id = trail.eventID?.text ?? "id not known any more"
         let status = Console.styled(trail.status.rawValue, Self.style(of: trail.status))
         return "\(trail.type)  #\(trail.sequence)  \(id)  \(status)\n\(table.text)"
@@ -36,7 +37,6 @@ struct Timeline {
             trail.attempts.map(step(of:))
             + trail.redrives.map { step($0.at, "redriven", "by \($0.redriveID)") }
         steps += later.sorted { ($0.at ?? .distantPast) < ($1.at ?? .distantPast) }
-        if let waiting { steps.append(Step(at: nil, milliseconds: nil, name: "now", detail: waiting)) }
         return steps
     }
 
