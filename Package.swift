@@ -92,8 +92,9 @@ let package = Package(
         .executableTarget(
             name: "Aggregator",
             dependencies: [
-                "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "ServiceRuntime", "Postgres", "Redis",
-                .argumentParser, .logging,
+                "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "ServiceRuntime", "OpsMetrics", "Backoff",
+                "Postgres", "Redis",
+                .argumentParser, .hummingbird, .lifecycle, .logging,
             ]
         ),
         .executableTarget(
@@ -199,6 +200,13 @@ let package = Package(
         // ---- real servers
         .testTarget(name: "AMQPTests", dependencies: ["AMQP", "TestSupport", .logging]),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport", .logging]),
+        .testTarget(
+            name: "RankingTests",
+            dependencies: [
+                "OrderDomain", "OrderStore", "RankingBoard", "Postgres", "Redis", "SeededRandom", "TestSupport",
+                .logging,
+            ]
+        ),
         .testTarget(name: "RedisTests", dependencies: ["Redis", "Backoff", "TestSupport", .logging]),
         .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),
         .testTarget(

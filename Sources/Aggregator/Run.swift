@@ -1,32 +1,31 @@
 import ArgumentParser
 import Foundation
-import Logging
 import OrderDomain
 import OrderStore
 import Postgres
-import RankingBoard
 import Redis
 import ServiceRuntime
-
-extension AggregationRun.Trigger: ExpressibleByArgument {}
 
 /// `aggregator run`
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Count the window anew, save the ranking, and publish it to Redis.",
+        abstract: "Take in the sales since the last run, save the ranking, and publish it to Redis.",
         discussion: """
             While another run is going nothing is done and the exit code is 75. When Redis cannot be reached the run \
             is kept, a line on standard error says so, and the exit code is 69: the ranking is served from \
             PostgreSQL until a later run is published.
 
+            \(Aggregator.windows)
+
             \(Aggregator.environment)
             """
     )
 
-    /// How long counting may take.
-    private static let countLimit = Duration.seconds(60)
-    /// How long Redis, and then the note in the database, may take.
-    private static let publishLimit = Duration.seconds(5)
+    /// Who may ask for a run on the command line.
+    enum Trigger: String, CaseIterable, ExpressibleByArgument {
+        case manual
+        case schedule
+    }
 
     @Option(
         help: ArgumentHelp("The end of the window, in RFC 3339; now if not given.", valueName: "time"),
@@ -34,74 +33,60 @@ struct Run: AsyncParsableCommand {
     )
     var at: Date?
 
+    @Option(help: "rolling, minute or calendar.")
+    var window: RankingWindow.Mode?
+
     @Option(help: "Who asks: manual or schedule.")
-    var trigger = AggregationRun.Trigger.manual
+    var trigger = Trigger.manual
 
     @Option(help: "text or json.")
     var format = Aggregator.Format.text
 
     func run() async throws {
         await ServiceProcess.main("aggregator") { settings, _ in
-            let database = try Aggregator.database(settings)
-            let redis = try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis"]))
-            let report = try await aggregate(database: database, redis: redis)
-            try report.print(as: format)
-            if let problem = report.problem {
-                throw ProcessFailure(problem, exitCode: ServiceRuntime.ExitCode.unavailable)
-            }
+            let request = RankingStore.Request(
+                at: at,
+                mode: try Aggregator.window(window, settings),
+                trigger: trigger == .schedule ? .schedule : .manual
+            )
+            try await request.carryOut(settings, format: format)
+        }
+    }
+}
+
+extension RankingStore.Request {
+    /// Runs, publishes and reports; throws a `ProcessFailure` with the exit code that says what is wrong.
+    func carryOut(_ settings: Settings, format: Aggregator.Format) async throws {
+        let database = try Aggregator.database(settings)
+        let report = try await RankingPublisher.with(Aggregator.redis(settings)) { publisher in
+            let start = ContinuousClock.now
+            let deadline = start + Aggregator.countLimit
+            let connection = try await PostgresConnection.connect(database, deadline: deadline)
+            let outcome = try await runOnce(on: connection, in: database, deadline: deadline)
+            let duration = ContinuousClock.now - start
+            let result = await publisher.publish(outcome, on: connection)
+            await connection.close()
+            return RunReport(run: outcome.run, duration: duration, result: result)
+        }
+        try report.print(as: format)
+        if let problem = report.result.problem {
+            throw ProcessFailure(problem, exitCode: ServiceRuntime.ExitCode.unavailable)
         }
     }
 
-    private func aggregate(database: PostgresConfiguration, redis: RedisConfiguration) async throws -> RunReport {
-        let start = ContinuousClock.now
-        let deadline = start + Run.countLimit
-        let connection = try await PostgresConnection.connect(database, deadline: deadline)
-        let result: (run: AggregationRun, lists: [Ranking: [RankedProduct]])
+    private func runOnce(
+        on connection: PostgresConnection,
+        in database: PostgresConfiguration,
+        deadline: ContinuousClock.Instant
+    ) async throws -> RankingStore.Outcome {
         do {
-            result = try await RankingStore.run(
-                at: at ?? Date().wholeMilliseconds,
-                trigger: trigger,
-                on: connection,
-                deadline: deadline
-            )
+            return try await RankingStore.run(self, on: connection, in: database, deadline: deadline)
         } catch is RankingStore.AlreadyRunning {
             throw ProcessFailure(
                 "another run is going on; nothing was done, try again when it has ended",
-                exitCode: ExitCode.temporaryFailure
+                exitCode: ServiceRuntime.ExitCode.temporaryFailure
             )
         }
-        let duration = ContinuousClock.now - start
-        let publication = await publish(result.run, lists: result.lists, to: redis)
-        if publication == .published {
-            try await RankingStore.markPublished(
-                result.run.id,
-                at: .now,
-                on: connection,
-                deadline: .now + Run.publishLimit
-            )
-        }
-        await connection.close()
-        return RunReport(run: result.run, trigger: trigger, duration: duration, publication: publication)
-    }
-
-    private func publish(
-        _ run: AggregationRun,
-        lists: [Ranking: [RankedProduct]],
-        to configuration: RedisConfiguration
-    ) async -> RunReport.Publication {
-        // What goes wrong is said in the answer; log lines would get between the lines of that.
-        let logger = Logger(label: "redis") { _ in SwiftLogNoOpLogHandler() }
-        let redis = RedisClient(configuration: configuration, logger: logger)
-        let publication: RunReport.Publication
-        do {
-            let isCurrent = try await RankingBoard(redis)
-                .publish(run, lists: lists, deadline: .now + Run.publishLimit)
-            publication = isCurrent ? .published : .superseded
-        } catch {
-            publication = .failed("\(error)")
-        }
-        await redis.close()
-        return publication
     }
 }
 

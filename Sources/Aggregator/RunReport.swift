@@ -2,30 +2,12 @@ import Foundation
 import OrderDomain
 import OrderMessages
 
-/// What `aggregator run` says.
-struct RunReport {
-    /// What became of the ranking in Redis.
-    enum Publication: Equatable {
-        case published
-        /// A newer run is there already.
-        case superseded
-        case failed(String)
-    }
-
+/// What `aggregator run` and `aggregator rebuild` say.
+struct RunReport: Sendable {
     let run: AggregationRun
-    let trigger: AggregationRun.Trigger
     /// From the start to the saved run, without publishing it.
     let duration: Duration
-    let publication: Publication
-
-    /// What an operator should know although the run succeeded; one line.
-    var problem: String? {
-        switch publication {
-        case .published: nil
-        case .superseded: "not published to Redis: a newer run stands there"
-        case .failed(let reason): "not published to Redis: \(reason)"
-        }
-    }
+    let result: RankingPublisher.Result
 
     private var milliseconds: Int { Int(duration / .milliseconds(1)) }
 
@@ -38,18 +20,19 @@ struct RunReport {
 
     private var text: String {
         let published =
-            switch publication {
+            switch result.publication {
             case .published: "yes"
             case .superseded: "no, a newer run stands"
             case .failed: "no"
             }
         return """
-            run               \(run.id)
-            trigger           \(trigger.rawValue)
+            run               \(run.version.run)
+            trigger           \(run.trigger.rawValue)
             rows read         \(run.rowsRead)
             products touched  \(run.productsTouched)
-            window from       \(run.windowFrom.rfc3339)
-            window to         \(run.windowTo.rfc3339)
+            window            \(run.window.mode.rawValue)
+            window from       \(run.window.from.rfc3339)
+            window to         \(run.window.to.rfc3339)
             duration          \(milliseconds) ms
             published         \(published)
             """
@@ -60,6 +43,7 @@ struct RunReport {
         let trigger: String
         let rowsRead: Int64
         let productsTouched: Int64
+        let windowMode: String
         let windowFrom: String
         let windowTo: String
         let durationMs: Int
@@ -67,15 +51,16 @@ struct RunReport {
         let problem: String?
 
         init(_ report: RunReport) {
-            run = report.run.id
-            trigger = report.trigger.rawValue
+            run = report.run.version.run
+            trigger = report.run.trigger.rawValue
             rowsRead = report.run.rowsRead
             productsTouched = report.run.productsTouched
-            windowFrom = report.run.windowFrom.rfc3339
-            windowTo = report.run.windowTo.rfc3339
+            windowMode = report.run.window.mode.rawValue
+            windowFrom = report.run.window.from.rfc3339
+            windowTo = report.run.window.to.rfc3339
             durationMs = report.milliseconds
-            published = report.publication == .published
-            problem = report.problem
+            published = report.result.publication == .published
+            problem = report.result.problem
         }
     }
 }

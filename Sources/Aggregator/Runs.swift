@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import OrderDomain
 import OrderMessages
 import OrderStore
@@ -29,46 +30,72 @@ struct Runs: AsyncParsableCommand {
             let runs = try await RankingStore.runs(limit: limit, on: connection, deadline: deadline)
             await connection.close()
             switch format {
-            case .text: printTable(runs)
+            case .text: print(text(runs))
             case .json: print(try encoded(runs.map(JSON.init)))
             }
         }
     }
 
-    private func printTable(_ runs: [AggregationRun]) {
-        let heads = ["RUN", "WINDOW FROM", "WINDOW TO", "ROWS READ", "PRODUCTS TOUCHED"]
-        let rows = runs.map { run in
-            [
-                "\(run.id)", run.windowFrom.rfc3339, run.windowTo.rfc3339, "\(run.rowsRead)",
-                "\(run.productsTouched)",
-            ]
-        }
-        let widths = heads.indices.map { column in
-            ([heads] + rows).map { $0[column].count }.max() ?? 0
-        }
-        for row in [heads] + rows {
-            let cells = zip(row, widths).map { cell, width in
-                String(repeating: " ", count: width - cell.count) + cell
+    private func text(_ runs: [AggregationRun]) -> String {
+        guard !runs.isEmpty else { return "There was no run yet. `aggregator run` makes the first." }
+        return TextTable(
+            columns: [
+                .init(head: "RUN", isNumber: true), .init(head: "TRIGGER"), .init(head: "RESULT"),
+                .init(head: "ROWS READ", isNumber: true), .init(head: "PRODUCTS TOUCHED", isNumber: true),
+                .init(head: "DURATION", isNumber: true), .init(head: "WINDOW"), .init(head: "FROM"),
+                .init(head: "TO"), .init(head: "VERIFIED"),
+            ],
+            rows: runs.map { run in
+                [
+                    "\(run.version.run)", run.trigger.rawValue, run.result, "\(run.rowsRead)",
+                    "\(run.productsTouched)", "\(run.durationMs) ms", run.window.mode.rawValue,
+                    run.window.from.rfc3339, run.window.to.rfc3339,
+                    run.mismatches.map { $0 == 0 ? "right" : "\($0) wrong" } ?? "",
+                ]
             }
-            print(cells.joined(separator: "  "))
-        }
+        ).text
     }
 
     private struct JSON: Encodable {
         let run: Int64
-        let asOf: String
-        let windowFrom: String
-        let windowTo: String
+        let trigger: String
+        let result: String
         let rowsRead: Int64
         let productsTouched: Int64
+        let startedAt: String
+        let durationMs: Int
+        let windowMode: String
+        let windowFrom: String
+        let windowTo: String
+        let asOf: String
+        let mismatches: Int64?
 
         init(_ run: AggregationRun) {
-            self.run = run.id
-            asOf = run.asOf.rfc3339
-            windowFrom = run.windowFrom.rfc3339
-            windowTo = run.windowTo.rfc3339
+            self.run = run.version.run
+            trigger = run.trigger.rawValue
+            result = run.result
             rowsRead = run.rowsRead
             productsTouched = run.productsTouched
+            startedAt = run.startedAt.rfc3339
+            durationMs = run.durationMs
+            windowMode = run.window.mode.rawValue
+            windowFrom = run.window.from.rfc3339
+            windowTo = run.window.to.rfc3339
+            asOf = run.window.to.rfc3339
+            mismatches = run.mismatches
         }
     }
+}
+
+extension AggregationRun {
+    /// What became of it, as a word.
+    fileprivate var result: String {
+        switch publication {
+        case .published: "published"
+        case .superseded: "superseded"
+        case .failed, nil: "unpublished"
+        }
+    }
+
+    fileprivate var durationMs: Int { Int((finishedAt.timeIntervalSince(startedAt) * 1_000).rounded()) }
 }

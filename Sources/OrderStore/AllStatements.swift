@@ -3,6 +3,7 @@ package import Postgres
 /// Every statement that runs on the migrated schema; a test prepares each of them.
 package let allStatements: [SQLStatement] =
     UserStore.Statements.all + ProductStore.Statements.all + OrderReader.Statements.all + CommitStore.Statements.all
-    + OutboxStore.Statements.all + RankingStore.Statements.all + JobRunStore.Statements.all
+    + OutboxStore.Statements.all + RankingStore.Statements.all + RankingStore.RecountStatements.all
+    + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all + JobRunStore.Statements.all
     + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
     + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all

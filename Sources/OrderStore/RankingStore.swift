@@ -3,148 +3,212 @@ package import OrderDomain
 package import Postgres
 
 /// The ranking of three days: made from the sales ledger, kept as hourly sums, totals and lists.
+///
+/// `sales_hourly` holds the sums of every UTC hour that is kept, `sales_window` the totals of the hours that the window
+/// touches, and a run's row the snapshot up to which both have the ledger. The next run adds what its own snapshot sees
+/// beyond that, and moves the totals from the old hours to the new ones: its cost follows the new sales and not the
+/// window. A sale whose transaction commits late is simply new later. Where no run can be gone on from, the hours are
+/// counted from the ledger.
 package enum RankingStore {
     /// How many products a list holds; the API gives at most 100 of them.
     package static let listLimit = 1_000
     /// How many runs keep their lists.
-    private static let runsKept: Int64 = 10
+    private static let listsKept: Int64 = 10
+    /// How many runs are remembered: more than a day of a run a second.
+    private static let runsKept: Int64 = 100_000
+    /// How many hours back from a window's end are kept: those of every mode, and a day for a run of an earlier time.
+    private static let hoursKept: TimeInterval = 96
     private static let lockKey: Int64 = 7_002
 
     /// Another run is going on; nothing was done.
     package struct AlreadyRunning: Error {}
 
-    /// The window of a run: 72 hours back from the full hour, up to `now`.
-    package static func window(at now: Date) -> (from: Date, to: Date) {
-        let hour = (now.timeIntervalSince1970 / 3_600).rounded(.down) * 3_600
-        return (Date(timeIntervalSince1970: hour - 72 * 3_600), now)
-    }
+    /// What is asked of a run.
+    package struct Request: Sendable {
+        /// The end of the window; nil for the moment at which the run looks. Sales after it are not counted.
+        package let at: Date?
+        package let mode: RankingWindow.Mode
+        package let trigger: AggregationRun.Trigger
+        /// Whether the ledger is counted even where a run could go on from the one before.
+        package let recounts: Bool
 
-    /// Counts the window anew and saves hourly sums, totals, both lists and the run in one transaction.
-    ///
-    /// - Parameters:
-    ///   - now: the end of the window; sales after it are not counted.
-    ///   - trigger: who asked.
-    ///   - connection: a connection of its own; the lock against a second run is its session's.
-    /// - Returns: the run and its lists.
-    /// - Throws: ``AlreadyRunning``, or `PostgresError`; then nothing was changed.
-    package static func run(
-        at now: Date,
-        trigger: AggregationRun.Trigger,
-        on connection: PostgresConnection,
-        deadline: ContinuousClock.Instant
-    ) async throws -> (run: AggregationRun, lists: [Ranking: [RankedProduct]]) {
-        let locked = try await connection.query(Statements.tryLock, [.int64(lockKey)], deadline: deadline)
-        guard try locked[locked.startIndex].get("locked", as: Bool.self) else { throw AlreadyRunning() }
-        let (from, to) = window(at: now)
-        let bounds = [PostgresValue.timestamp(from), .timestamp(to)]
-        let counted = try await connection.pipeline(
-            [
-                PostgresStep(Statements.begin),
-                PostgresStep(Statements.countLedger, bounds),
-                PostgresStep(Statements.forgetHours, bounds),
-                PostgresStep(Statements.sumHours, bounds),
-                PostgresStep(Statements.sumWindow),
-                PostgresStep(Statements.forgetProducts),
-            ],
-            deadline: deadline
-        )
-        let rowsRead = try counted[1][counted[1].startIndex].get("rows_read", as: Int64.self)
-        let touched = Int64(counted[4].affectedRows + counted[5].affectedRows)
-        let started = try await connection.query(
-            Statements.insertRun,
-            [.text(trigger.rawValue), .timestamp(now)] + bounds + [.int64(rowsRead), .int64(touched)],
-            deadline: deadline
-        )
-        let id = try started[started.startIndex].get("id", as: Int64.self)
-        let saved = try await connection.pipeline(
-            [
-                PostgresStep(Statements.listByQuantity, [.int64(id), .int64(Int64(listLimit))]),
-                PostgresStep(Statements.listByAmount, [.int64(id), .int64(Int64(listLimit))]),
-                PostgresStep(Statements.forgetLists, [.int64(id - runsKept)]),
-                PostgresStep(.commit),
-            ],
-            deadline: deadline
-        )
-        let run = AggregationRun(
-            id: id,
-            asOf: now,
-            windowFrom: from,
-            windowTo: to,
-            rowsRead: rowsRead,
-            productsTouched: touched
-        )
-        return (
-            run,
-            [
-                .quantity: try saved[0].map(RankedProduct.init(row:)),
-                .amount: try saved[1].map(RankedProduct.init(row:)),
-            ]
-        )
-    }
-
-    /// Notes that a run has reached Redis.
-    package static func markPublished(
-        _ run: Int64,
-        at now: Date,
-        on connection: PostgresConnection,
-        deadline: ContinuousClock.Instant
-    ) async throws {
-        _ = try await connection.query(
-            Statements.markPublished,
-            [.int64(run), .timestamp(now)],
-            deadline: deadline
-        )
-    }
-
-    /// The last run and the head of its list, or nil before the first run; throws `PostgresError`.
-    package static func latest(
-        _ ranking: Ranking,
-        limit: Int,
-        from pool: PostgresPool,
-        deadline: ContinuousClock.Instant
-    ) async throws -> (run: AggregationRun, list: [RankedProduct])? {
-        try await pool.withConnection(deadline: deadline) { connection in
-            let runs = try await connection.query(Statements.selectLatestRun, deadline: deadline)
-            guard let run = try runs.first.map(AggregationRun.init(row:)) else { return nil }
-            let list = try await connection.query(
-                Statements.selectList,
-                [.int64(run.id), .text(ranking.rawValue), .int64(Int64(limit))],
-                deadline: deadline
-            )
-            return (run, try list.map(RankedProduct.init(row:)))
+        /// Makes a request.
+        package init(
+            at: Date? = nil,
+            mode: RankingWindow.Mode = .rolling,
+            trigger: AggregationRun.Trigger,
+            recounts: Bool = false
+        ) {
+            self.at = at
+            self.mode = mode
+            self.trigger = trigger
+            self.recounts = recounts
         }
     }
 
-    /// The last runs, newest first; throws `PostgresError`.
-    package static func runs(
-        limit: Int,
+    /// A committed run with its lists.
+    package struct Outcome: Sendable {
+        package let run: AggregationRun
+        package let lists: [Ranking: [RankedProduct]]
+    }
+
+    /// Takes in what is new and saves hourly sums, totals, both lists and the run in one transaction.
+    ///
+    /// - Parameters:
+    ///   - request: up to when, how, and for whom.
+    ///   - connection: where it is done; after an error it is closed, which gives back the lock against a second run.
+    ///   - database: where further connections are made, to count the ledger of several days at once.
+    /// - Returns: the run and its lists.
+    /// - Throws: ``AlreadyRunning``, or `PostgresError`. Then nothing was changed, unless the answer to COMMIT was
+    ///   lost; either way the next run goes on from what is there.
+    package static func run(
+        _ request: Request,
+        on connection: PostgresConnection,
+        in database: PostgresConfiguration,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Outcome {
+        // Before the transaction, whose snapshot must see all that the run before has done.
+        let locked = try await connection.query(Statements.tryLock, [.int64(lockKey)], deadline: deadline)
+        guard try locked[0].get("locked", as: Bool.self) else { throw AlreadyRunning() }
+        do {
+            let startedAt = Date()
+            let base = try await begin(on: connection, deadline: deadline)
+            // After the snapshot: what is visible in it was not sold later than this, if the clocks agree.
+            let window = RankingWindow(request.mode, endingAt: request.at ?? Date().wholeMilliseconds)
+            let kept = Date(timeInterval: -hoursKept * 3_600, since: window.endHour)
+            let taken: Taken
+            if let last = base.progress, !request.recounts, window.firstHour >= last.keptFrom {
+                taken = try await takeNew(since: last, to: window, keptFrom: kept, on: connection, deadline: deadline)
+            } else {
+                taken = try await recount(window, keptFrom: kept, on: connection, in: database, deadline: deadline)
+            }
+            return try await save(
+                taken,
+                of: request,
+                window: window,
+                hasForeignRows: base.hasForeignRows,
+                startedAt: startedAt,
+                on: connection,
+                deadline: deadline
+            )
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
+
+    /// What a run has taken in.
+    struct Taken {
+        let rowsRead: Int64
+        let productsTouched: Int64
+        /// From where on `sales_hourly` is complete.
+        let keptFrom: Date
+    }
+
+    /// How far the last run came.
+    private struct Progress {
+        let snapshot: String
+        let firstHour: Date
+        let endHour: Date
+        let keptFrom: Date
+    }
+
+    /// Begins the transaction; the progress is nil where there is none to go on from.
+    private static func begin(
         on connection: PostgresConnection,
         deadline: ContinuousClock.Instant
-    ) async throws -> [AggregationRun] {
-        try await connection.query(Statements.selectRuns, [.int64(Int64(limit))], deadline: deadline)
-            .map(AggregationRun.init(row:))
+    ) async throws -> (progress: Progress?, hasForeignRows: Bool) {
+        let rows = try await connection.pipeline(
+            [PostgresStep(Statements.begin), PostgresStep(Statements.selectProgress)],
+            deadline: deadline
+        )[1]
+        let hasForeignRows = try rows[0].get("has_foreign_rows", as: Bool.self)
+        guard try rows[0].get("can_go_on"), let snapshot: String = try rows[0].get("snapshot") else {
+            return (nil, hasForeignRows)
+        }
+        let progress = Progress(
+            snapshot: snapshot,
+            firstHour: try rows[0].get("first_hour"),
+            endHour: try rows[0].get("end_hour"),
+            keptFrom: try rows[0].get("kept_from")
+        )
+        return (progress, hasForeignRows)
     }
-}
 
-extension AggregationRun {
-    fileprivate init(row: PostgresRow) throws {
-        self.init(
-            id: try row.get("id"),
-            asOf: try row.get("as_of"),
-            windowFrom: try row.get("window_from"),
-            windowTo: try row.get("window_to"),
-            rowsRead: try row.get("rows_read"),
-            productsTouched: try row.get("products_touched")
+    /// Adds the ledger's new rows to hours and totals, and moves the totals to the window's hours.
+    private static func takeNew(
+        since last: Progress,
+        to window: RankingWindow,
+        keptFrom: Date,
+        on connection: PostgresConnection,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Taken {
+        let keptFrom = max(keptFrom, last.keptFrom)
+        let hasMoved = (last.firstHour, last.endHour) != (window.firstHour, window.endHour)
+        var steps = [
+            PostgresStep(Statements.planForNewRows),
+            PostgresStep(
+                Statements.takeNew,
+                [
+                    .text(last.snapshot), .timestamp(last.keptFrom), .timestamp(window.firstHour),
+                    .timestamp(window.endHour), .timestamp(last.firstHour), .timestamp(last.endHour),
+                ]
+            ),
+            PostgresStep(Statements.forgetHours, [.timestamp(keptFrom)]),
+        ]
+        // It looks at all products, so not with every run.
+        if hasMoved { steps.append(PostgresStep(Statements.forgetProducts)) }
+        let rows = try await connection.pipeline(steps, deadline: deadline)[1]
+        return Taken(
+            rowsRead: try rows[0].get("rows_read"),
+            productsTouched: try rows[0].get("products_touched"),
+            keptFrom: keptFrom
         )
     }
-}
 
-extension RankedProduct {
-    fileprivate init(row: PostgresRow) throws {
-        self.init(
-            productID: try row.productID("product_id"),
-            quantity: try row.get("quantity"),
-            amount: try row.money("amount")
+    /// Saves the run and its lists, and commits.
+    private static func save(
+        _ taken: Taken,
+        of request: Request,
+        window: RankingWindow,
+        hasForeignRows: Bool,
+        startedAt: Date,
+        on connection: PostgresConnection,
+        deadline: ContinuousClock.Instant
+    ) async throws -> Outcome {
+        let rows = try await connection.query(
+            Statements.insertRun,
+            [
+                .text(request.trigger.rawValue), .text(window.mode.rawValue), .timestamp(window.from),
+                .timestamp(window.to), .timestamp(window.firstHour), .timestamp(window.endHour),
+                .timestamp(taken.keptFrom), .bool(hasForeignRows), .int64(taken.rowsRead),
+                .int64(taken.productsTouched), .timestamp(startedAt), .timestamp(max(startedAt, Date())),
+            ],
+            deadline: deadline
+        )
+        let run = try AggregationRun(row: rows[0])
+        let list = [
+            PostgresValue.int64(run.version.run), .int64(Int64(listLimit)), .timestamp(window.firstHour),
+            .timestamp(window.from), .timestamp(window.to), .timestamp(window.endHour),
+        ]
+        let saved = try await connection.pipeline(
+            [
+                PostgresStep(Statements.planForLists),
+                PostgresStep(Statements.saveListByQuantity, list),
+                PostgresStep(Statements.saveListByAmount, list),
+                PostgresStep(Statements.forgetLists, [.int64(run.version.run - listsKept)]),
+                PostgresStep(Statements.forgetRuns, [.int64(run.version.run - runsKept)]),
+                PostgresStep(.commit),
+                PostgresStep(Statements.unlock, [.int64(lockKey)]),
+            ],
+            deadline: deadline
+        )
+        return Outcome(
+            run: run,
+            lists: [
+                .quantity: try saved[1].map(RankedProduct.init(row:)),
+                .amount: try saved[2].map(RankedProduct.init(row:)),
+            ]
         )
     }
 }
@@ -152,8 +216,8 @@ extension RankedProduct {
 extension RankingStore {
     enum Statements {
         static let all = [
-            tryLock, countLedger, forgetHours, sumHours, sumWindow, forgetProducts, insertRun, listByQuantity,
-            listByAmount, forgetLists, markPublished, selectLatestRun, selectRuns, selectList,
+            tryLock, unlock, selectProgress, planForNewRows, takeNew, forgetHours, forgetProducts, insertRun,
+            planForLists, saveListByQuantity, saveListByAmount, forgetLists, forgetRuns,
         ]
 
         /// One snapshot for the whole run, so that all its tables speak of the same sales.
@@ -166,58 +230,133 @@ extension RankingStore {
             """
         )
 
-        static let countLedger = SQLStatement(
-            "ranking_count_ledger",
+        static let unlock = SQLStatement(
+            "ranking_unlock",
             """
-            SELECT count(*) AS rows_read
-            FROM sales_ledger
-            WHERE sold_at >= $1 AND sold_at <= $2
+            SELECT pg_advisory_unlock($1)
             """
         )
 
-        /// The hours before the window, and the one in which it ends: that one may hold sales after the window's end.
+        /// Transactions have numbers of their cluster. A dump that is restored into another cluster brings rows and a
+        /// snapshot with numbers that mean nothing there; they are found out by being higher than any that has been
+        /// given out. From such a run no other can go on, and neither from one that has counted such rows.
+        static let selectProgress = SQLStatement(
+            "ranking_select_progress",
+            """
+            SELECT last.target::text AS snapshot, last.first_hour, last.end_hour, last.kept_from, here.has_foreign_rows,
+                   coalesce(
+                       last.first_hour IS NOT NULL
+                       AND NOT here.has_foreign_rows
+                       AND NOT last.has_foreign_rows
+                       AND pg_snapshot_xmax(last.target) <= pg_snapshot_xmax(pg_current_snapshot()),
+                       false
+                   ) AS can_go_on
+            FROM (
+                SELECT EXISTS (
+                    SELECT FROM sales_ledger WHERE txid >= pg_snapshot_xmax(pg_current_snapshot())
+                ) AS has_foreign_rows
+            ) here
+            LEFT JOIN (
+                SELECT target, first_hour, end_hour, kept_from, has_foreign_rows
+                FROM aggregation_runs
+                ORDER BY id DESC
+                LIMIT 1
+            ) last ON true
+            """
+        )
+
+        /// The few new rows are found through indexes, whatever the statistics of a ledger say that has just grown.
+        static let planForNewRows = SQLStatement(
+            "ranking_plan_for_new_rows",
+            """
+            SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+                   set_config('plan_cache_mode', 'force_custom_plan', true)
+            """
+        )
+
+        /// The lists need every product.
+        static let planForLists = SQLStatement(
+            "ranking_plan_for_lists",
+            """
+            SELECT set_config('enable_seqscan', 'on', true), set_config('jit', 'off', true),
+                   set_config('plan_cache_mode', 'force_custom_plan', true)
+            """
+        )
+
+        /// Everything at once, so that the hours which the totals gain and lose are those of before: what is new in
+        /// them is no part of the totals yet.
+        ///
+        /// Updates and inserts, not upserts: a cancellation alone is negative, which the tables do not take.
+        static let takeNew = SQLStatement(
+            "ranking_take_new",
+            """
+            WITH new AS (
+                SELECT date_trunc('hour', sold_at, 'UTC') AS hour, product_id, count(*) AS rows,
+                       sum(quantity) AS quantity, sum(amount)::bigint AS amount
+                FROM sales_ledger
+                WHERE (txid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                        OR txid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
+                    AND NOT pg_visible_in_snapshot(txid, $1::text::pg_snapshot)
+                GROUP BY 1, 2
+            ), changed_hour AS (
+                UPDATE sales_hourly kept
+                SET quantity = kept.quantity + new.quantity, amount = kept.amount + new.amount
+                FROM new
+                WHERE kept.hour = new.hour AND kept.product_id = new.product_id
+                RETURNING kept.hour, kept.product_id
+            ), added_hour AS (
+                INSERT INTO sales_hourly (hour, product_id, quantity, amount)
+                SELECT new.hour, new.product_id, new.quantity, new.amount
+                FROM new
+                LEFT JOIN changed_hour c ON c.hour = new.hour AND c.product_id = new.product_id
+                WHERE c.hour IS NULL AND new.hour >= $2
+            ), moved AS (
+                SELECT product_id,
+                       CASE WHEN hour >= $3 AND hour < $4 THEN quantity ELSE -quantity END AS quantity,
+                       CASE WHEN hour >= $3 AND hour < $4 THEN amount ELSE -amount END AS amount
+                FROM sales_hourly
+                WHERE (hour >= least($3, $5) AND hour < greatest($3, $5)
+                        OR hour >= least($4, $6) AND hour < greatest($4, $6))
+                    AND (hour >= $3 AND hour < $4) <> (hour >= $5 AND hour < $6)
+            ), change AS (
+                SELECT product_id, sum(quantity)::bigint AS quantity, sum(amount)::bigint AS amount
+                FROM (
+                    SELECT product_id, quantity, amount FROM moved
+                    UNION ALL
+                    SELECT product_id, quantity, amount FROM new WHERE hour >= $3 AND hour < $4
+                ) part
+                GROUP BY product_id
+            ), changed_total AS (
+                UPDATE sales_window total
+                SET quantity = total.quantity + change.quantity, amount = total.amount + change.amount
+                FROM change
+                WHERE total.product_id = change.product_id
+                RETURNING total.product_id
+            ), added_total AS (
+                INSERT INTO sales_window (product_id, quantity, amount)
+                SELECT change.product_id, change.quantity, change.amount
+                FROM change
+                LEFT JOIN changed_total c ON c.product_id = change.product_id
+                WHERE c.product_id IS NULL
+            )
+            SELECT (SELECT coalesce(sum(rows), 0)::bigint FROM new) AS rows_read,
+                   (SELECT count(*) FROM change) AS products_touched
+            """
+        )
+
         static let forgetHours = SQLStatement(
             "ranking_forget_hours",
             """
             DELETE FROM sales_hourly
-            WHERE hour < $1 OR hour >= date_trunc('hour', $2::timestamptz, 'UTC')
-            """
-        )
-
-        /// Writes only the hours that changed.
-        static let sumHours = SQLStatement(
-            "ranking_sum_hours",
-            """
-            INSERT INTO sales_hourly AS kept (hour, product_id, quantity, amount)
-            SELECT date_trunc('hour', sold_at, 'UTC'), product_id, sum(quantity), sum(amount)
-            FROM sales_ledger
-            WHERE sold_at >= $1 AND sold_at <= $2
-            GROUP BY 1, 2
-            ON CONFLICT (hour, product_id) DO UPDATE
-            SET quantity = excluded.quantity, amount = excluded.amount
-            WHERE (kept.quantity, kept.amount) IS DISTINCT FROM (excluded.quantity, excluded.amount)
-            """
-        )
-
-        /// Writes only the products that changed.
-        static let sumWindow = SQLStatement(
-            "ranking_sum_window",
-            """
-            INSERT INTO sales_window AS kept (product_id, quantity, amount)
-            SELECT product_id, sum(quantity), sum(amount)
-            FROM sales_hourly
-            GROUP BY product_id
-            ON CONFLICT (product_id) DO UPDATE
-            SET quantity = excluded.quantity, amount = excluded.amount
-            WHERE (kept.quantity, kept.amount) IS DISTINCT FROM (excluded.quantity, excluded.amount)
+            WHERE hour < $1
             """
         )
 
         static let forgetProducts = SQLStatement(
             "ranking_forget_products",
             """
-            DELETE FROM sales_window w
-            WHERE NOT EXISTS (SELECT FROM sales_hourly h WHERE h.product_id = w.product_id)
+            DELETE FROM sales_window
+            WHERE quantity = 0
             """
         )
 
@@ -225,46 +364,85 @@ extension RankingStore {
             "ranking_insert_run",
             """
             INSERT INTO aggregation_runs (
-                trigger, as_of, window_from, window_to, base, target, rows_read, products_touched, started_at,
-                finished_at
+                trigger, mode, as_of, window_from, window_to, first_hour, end_hour, kept_from, has_foreign_rows, base,
+                target, rows_read, products_touched, started_at, finished_at
             )
-            SELECT $1, $2, $3, $4,
+            SELECT $1, $2, $4, $3, $4, $5, $6, $7, $8,
                 coalesce(
                     (SELECT target FROM aggregation_runs ORDER BY id DESC LIMIT 1),
                     pg_current_snapshot()
                 ),
-                pg_current_snapshot(), $5, $6, transaction_timestamp(), clock_timestamp()
-            RETURNING id
+                pg_current_snapshot(), $9, $10, $11, $12
+            RETURNING id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
+                finished_at, publication, mismatches
             """
         )
 
-        static let listByQuantity = SQLStatement(
-            "ranking_list_by_quantity",
+        /// What lies in the first and the last hour but outside of the window is left out here. Usually that is
+        /// nothing; with the mode `minute` it is a part of one hour.
+        static let saveListByQuantity = SQLStatement(
+            "ranking_save_list_by_quantity",
             """
-            INSERT INTO popular_snapshot (run_id, ranking, rank, product_id, quantity, amount)
-            SELECT $1, 'quantity', row_number() OVER (ORDER BY w.quantity DESC, w.product_id),
-                w.product_id, w.quantity, w.amount
-            FROM sales_window w
-            JOIN products p ON p.id = w.product_id
-            WHERE w.quantity > 0 AND p.status = 'ACTIVE'
-            ORDER BY w.quantity DESC, w.product_id
-            LIMIT $2
-            RETURNING product_id, quantity, amount
+            WITH outside AS (
+                SELECT product_id, sum(quantity) AS quantity, sum(amount)::bigint AS amount
+                FROM sales_ledger
+                WHERE sold_at >= $3 AND sold_at < $4 OR sold_at > $5 AND sold_at < $6
+                GROUP BY product_id
+            ), counted AS (
+                SELECT w.product_id, w.quantity - coalesce(o.quantity, 0) AS quantity,
+                       w.amount - coalesce(o.amount, 0) AS amount
+                FROM sales_window w
+                LEFT JOIN outside o ON o.product_id = w.product_id
+            ), list AS (
+                SELECT product_id, quantity, amount
+                FROM counted
+                WHERE quantity > 0
+                ORDER BY quantity DESC, product_id
+                LIMIT $2
+            ), saved AS (
+                INSERT INTO popular_snapshot (run_id, ranking, product_ids, quantities, amounts)
+                SELECT $1, 'quantity',
+                       coalesce(array_agg(product_id ORDER BY quantity DESC, product_id), '{}'),
+                       coalesce(array_agg(quantity ORDER BY quantity DESC, product_id), '{}'),
+                       coalesce(array_agg(amount ORDER BY quantity DESC, product_id), '{}')
+                FROM list
+            )
+            SELECT product_id, quantity, amount
+            FROM list
+            ORDER BY quantity DESC, product_id
             """
         )
 
-        static let listByAmount = SQLStatement(
-            "ranking_list_by_amount",
+        static let saveListByAmount = SQLStatement(
+            "ranking_save_list_by_amount",
             """
-            INSERT INTO popular_snapshot (run_id, ranking, rank, product_id, quantity, amount)
-            SELECT $1, 'amount', row_number() OVER (ORDER BY w.amount DESC, w.product_id),
-                w.product_id, w.quantity, w.amount
-            FROM sales_window w
-            JOIN products p ON p.id = w.product_id
-            WHERE w.quantity > 0 AND p.status = 'ACTIVE'
-            ORDER BY w.amount DESC, w.product_id
-            LIMIT $2
-            RETURNING product_id, quantity, amount
+            WITH outside AS (
+                SELECT product_id, sum(quantity) AS quantity, sum(amount)::bigint AS amount
+                FROM sales_ledger
+                WHERE sold_at >= $3 AND sold_at < $4 OR sold_at > $5 AND sold_at < $6
+                GROUP BY product_id
+            ), counted AS (
+                SELECT w.product_id, w.quantity - coalesce(o.quantity, 0) AS quantity,
+                       w.amount - coalesce(o.amount, 0) AS amount
+                FROM sales_window w
+                LEFT JOIN outside o ON o.product_id = w.product_id
+            ), list AS (
+                SELECT product_id, quantity, amount
+                FROM counted
+                WHERE quantity > 0
+                ORDER BY amount DESC, product_id
+                LIMIT $2
+            ), saved AS (
+                INSERT INTO popular_snapshot (run_id, ranking, product_ids, quantities, amounts)
+                SELECT $1, 'amount',
+                       coalesce(array_agg(product_id ORDER BY amount DESC, product_id), '{}'),
+                       coalesce(array_agg(quantity ORDER BY amount DESC, product_id), '{}'),
+                       coalesce(array_agg(amount ORDER BY amount DESC, product_id), '{}')
+                FROM list
+            )
+            SELECT product_id, quantity, amount
+            FROM list
+            ORDER BY amount DESC, product_id
             """
         )
 
@@ -276,43 +454,11 @@ extension RankingStore {
             """
         )
 
-        static let markPublished = SQLStatement(
-            "ranking_mark_published",
+        static let forgetRuns = SQLStatement(
+            "ranking_forget_runs",
             """
-            UPDATE aggregation_runs
-            SET published_at = $2
-            WHERE id = $1
-            """
-        )
-
-        static let selectLatestRun = SQLStatement(
-            "ranking_select_latest_run",
-            """
-            SELECT id, as_of, window_from, window_to, rows_read, products_touched
-            FROM aggregation_runs
-            ORDER BY id DESC
-            LIMIT 1
-            """
-        )
-
-        static let selectRuns = SQLStatement(
-            "ranking_select_runs",
-            """
-            SELECT id, as_of, window_from, window_to, rows_read, products_touched
-            FROM aggregation_runs
-            ORDER BY id DESC
-            LIMIT $1
-            """
-        )
-
-        static let selectList = SQLStatement(
-            "ranking_select_list",
-            """
-            SELECT product_id, quantity, amount
-            FROM popular_snapshot
-            WHERE run_id = $1 AND ranking = $2
-            ORDER BY rank
-            LIMIT $3
+            DELETE FROM aggregation_runs
+            WHERE id <= $1
             """
         )
     }

@@ -38,7 +38,7 @@ extension EndToEndTests {
     }
 
     /// As `pg_ctl stop -m immediate`; the supervisor starts it again, which recovers from the log.
-    private func shutDownPostgres() async throws {
+    func shutDownPostgres() async throws {
         let process = Process()
         process.executableURL = URL(filePath: try TestEnvironment.required("JUMUN_TEST_SERVER_CONTROL"))
         process.arguments = ["quit", "postgres"]

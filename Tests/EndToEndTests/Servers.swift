@@ -63,7 +63,8 @@ struct Servers: Sendable {
         try await TestDatabase.administer("DROP DATABASE \(name) WITH (FORCE)")
     }
 
-    private func emptyRedis() async throws {
+    /// Forgets all that is in the Redis database.
+    func emptyRedis() async throws {
         let logger = Logger(label: "end-to-end-tests") { _ in SwiftLogNoOpLogHandler() }
         let redis = RedisClient(configuration: try RedisConfiguration(url: redisURL), logger: logger)
         _ = try await redis.send(["FLUSHDB"], deadline: .now + .seconds(10))

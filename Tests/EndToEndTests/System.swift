@@ -9,11 +9,14 @@ enum Service: String, CaseIterable, Sendable {
     case orderAPI = "order-api"
     case consumer
     case scheduler
+    /// Only where a test starts it.
+    case aggregator
 
     var command: String {
         switch self {
         case .dataPlatform, .orderAPI: "serve"
         case .consumer, .scheduler: "run"
+        case .aggregator: "follow"
         }
     }
 
@@ -23,6 +26,7 @@ enum Service: String, CaseIterable, Sendable {
         case .orderAPI: "API_PORT"
         case .consumer: "CONSUMER_PORT"
         case .scheduler: "SCHEDULER_PORT"
+        case .aggregator: "AGGREGATOR_PORT"
         }
     }
 }
@@ -87,10 +91,6 @@ final class System: Sendable {
         ownSettings.withLock { $0[service] = settings }
     }
 
-    func web(of service: Service) -> Web {
-        Web(base: "http://127.0.0.1:\(ports[service] ?? 0)")
-    }
-
     /// Starts services, and waits until all are ready, unless told not to.
     func start(_ services: [Service], waits: Bool = true) async throws {
         for service in services {
@@ -105,6 +105,11 @@ final class System: Sendable {
         for service in services where waits {
             try await waitUntilReady(service.rawValue, web(of: service))
         }
+    }
+
+    /// Where a service answers.
+    func web(of service: Service) -> Web {
+        Web(base: "http://127.0.0.1:\(ports[service] ?? 0)")
     }
 
     func waitUntilReady(_ name: String, _ web: Web) async throws {
@@ -131,7 +136,7 @@ final class System: Sendable {
     }
 
     private func stopAll() async throws {
-        for service in [Service.scheduler, .orderAPI, .consumer, .dataPlatform] { try await stop(service) }
+        for service in [Service.scheduler, .aggregator, .orderAPI, .consumer, .dataPlatform] { try await stop(service) }
     }
 
     private func killAll() {

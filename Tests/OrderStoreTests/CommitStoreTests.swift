@@ -159,51 +159,6 @@ struct CommitStoreTests {
         }
     }
 
-    @Test("the ranking counts the window, breaks ties by the lower id, and refuses a second run at once")
-    func ranks() async throws {
-        try await Shop.withShop { shop in
-            let (user, first) = try await stock(shop, pieces: 100)
-            let second = try await ProductStore(shop.pool).create(
-                name: "second",
-                description: nil,
-                category: nil,
-                price: Money(minorUnits: 100),
-                stock: 100,
-                at: now,
-                deadline: .now + Shop.timeout
-            ).id
-            _ = try await commit([charge(user, 1_000_000)], shop)
-            _ = try await commit(
-                [
-                    order(user, [(second, 4)]), order(user, [(first, 4)]),
-                    order(user, [(first, 9)], at: now - 80 * 3_600), order(user, [(second, 1)], at: now + 60),
-                ],
-                shop
-            )
-            let connection = try await shop.connect()
-            let deadline = ContinuousClock.now + Shop.timeout
-            let (run, lists) = try await RankingStore.run(at: now, trigger: .manual, on: connection, deadline: deadline)
-            #expect(run.rowsRead == 2)
-            #expect(lists[.quantity]?.map(\.productID) == [first, second])
-            #expect(lists[.quantity]?.map(\.quantity) == [4, 4])
-            let other = try await shop.connect()
-            await #expect(throws: RankingStore.AlreadyRunning.self) {
-                try await RankingStore.run(at: now, trigger: .manual, on: other, deadline: deadline)
-            }
-            let again = try await RankingStore.run(
-                at: now + 120,
-                trigger: .manual,
-                on: connection,
-                deadline: deadline
-            )
-            #expect(again.lists[.quantity]?.map(\.productID) == [second, first])
-            let latest = try await RankingStore.latest(.amount, limit: 1, from: shop.pool, deadline: deadline)
-            #expect(latest?.list.map(\.productID) == [second])
-            await connection.close()
-            await other.close()
-        }
-    }
-
     private func stock(_ shop: Shop, pieces: Int64) async throws -> (UserID, ProductID) {
         let deadline = ContinuousClock.now + Shop.timeout
         let user = try await UserStore(shop.pool).create(name: "Mina", email: "m@x.kr", at: now, deadline: deadline)

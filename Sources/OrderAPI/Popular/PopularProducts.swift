@@ -9,23 +9,21 @@ import Redis
 
 /// The popular products: from Redis, or from the last run in PostgreSQL while Redis has none.
 ///
-/// Each list is kept for a second, so that any number of readers costs one look a second.
+/// Each list is kept for half a second, so that any number of readers costs two looks a second.
 actor PopularProducts {
     /// A list with the names and prices of now.
     struct List: Sendable {
-        let windowFrom: Date
-        let windowTo: Date
-        let asOf: Date
+        let window: RankingWindow
         let source: PopularAnswer.Source
         let products: [(ranked: RankedProduct, product: Product)]
 
         /// The head of the list.
         func answer(limit: Int) -> PopularAnswer {
             PopularAnswer(
-                from: windowFrom,
-                to: windowTo,
-                asOf: asOf,
-                stale: source == .postgres || Date().timeIntervalSince(asOf) > PopularProducts.staleAfter,
+                from: window.from,
+                to: window.to,
+                asOf: window.to,
+                stale: source == .postgres || Date().timeIntervalSince(window.to) > PopularProducts.staleAfter,
                 source: source,
                 data: products.prefix(limit).enumerated().map { index, entry in
                     PopularAnswer.Entry(
@@ -43,10 +41,11 @@ actor PopularProducts {
 
     /// When a list is too old to be taken for the current one: several runs must have failed.
     private static let staleAfter: TimeInterval = 300
-    private static let lifetime = Duration.seconds(1)
+    /// How long a list is kept: of the two seconds in which a sale is to be seen, a run a second leaves no more.
+    private static let lifetime = Duration.milliseconds(500)
     /// Redis answers in a millisecond or is in trouble; then PostgreSQL is asked.
     private static let redisTimeout = Duration.milliseconds(250)
-    /// More than the API gives, so that products which are no longer sold can be left out.
+    /// How many places are read: more than the API gives, so that products which are no longer sold can be left out.
     private static let candidates = 2 * PageRequest.limits.upperBound
 
     private let board: RankingBoard
@@ -100,41 +99,38 @@ actor PopularProducts {
         }
     }
 
+    /// The list with as many products as the API may give, as far as there are.
     private func load(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
-        if let list = await readBoard(ranking) {
-            return List(
-                windowFrom: list.windowFrom,
-                windowTo: list.windowTo,
-                asOf: list.asOf,
-                source: .redis,
-                products: try await named(list.products, deadline: deadline)
-            )
-        }
-        let latest = try await RankingStore.latest(
-            ranking,
-            limit: PopularProducts.candidates,
-            from: pool,
-            deadline: deadline
-        )
-        // Before the first run: an empty list of a window that ends now.
-        let now = Date().wholeMilliseconds
-        let window = RankingStore.window(at: now)
-        return List(
-            windowFrom: latest?.run.windowFrom ?? window.from,
-            windowTo: latest?.run.windowTo ?? window.to,
-            asOf: latest?.run.asOf ?? now,
-            source: .postgres,
-            products: try await named(latest?.list ?? [], deadline: deadline)
-        )
+        let list = try await load(ranking, limit: PopularProducts.candidates, deadline: deadline)
+        let lacksProducts = list.list.products.count < PageRequest.limits.upperBound
+        // So many of the best are no longer sold that the whole list is needed.
+        guard list.places == PopularProducts.candidates, lacksProducts else { return list.list }
+        return try await load(ranking, limit: RankingStore.listLimit, deadline: deadline).list
     }
 
-    private func readBoard(_ ranking: Ranking) async -> RankingBoard.List? {
+    private func load(
+        _ ranking: Ranking,
+        limit: Int,
+        deadline: ContinuousClock.Instant
+    ) async throws -> (list: List, places: Int) {
+        let window: RankingWindow
+        let ranked: [RankedProduct]
+        let source: PopularAnswer.Source
+        if let list = await readBoard(ranking, limit: limit) {
+            (window, ranked, source) = (list.window, list.products, .redis)
+        } else {
+            let latest = try await RankingStore.latest(ranking, limit: limit, from: pool, deadline: deadline)
+            // Before the first run: an empty list of a window that ends now.
+            window = latest?.run.window ?? RankingWindow(.rolling, endingAt: Date().wholeMilliseconds)
+            (ranked, source) = (latest?.list ?? [], .postgres)
+        }
+        let list = List(window: window, source: source, products: try await named(ranked, deadline: deadline))
+        return (list, ranked.count)
+    }
+
+    private func readBoard(_ ranking: Ranking, limit: Int) async -> RankingBoard.List? {
         do {
-            return try await board.read(
-                ranking,
-                limit: PopularProducts.candidates,
-                deadline: .now + PopularProducts.redisTimeout
-            )
+            return try await board.read(ranking, limit: limit, deadline: .now + PopularProducts.redisTimeout)
         } catch {
             logger.warning("popular products come from PostgreSQL", metadata: ["error": "\(error)"])
             return nil
