@@ -100,7 +100,7 @@ let package = Package(
         .executableTarget(
             name: "Scheduler",
             dependencies: [
-                "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres",
+                "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres", "Redis",
                 .argumentParser, .hummingbird, .lifecycle, .logging, .subprocess, .systemPackage, .toml,
             ]
         ),
@@ -186,7 +186,6 @@ let package = Package(
         ),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain", "SeededRandom"]),
         .testTarget(name: "OrderMessagesTests", dependencies: ["OrderDomain", "OrderMessages", "SeededRandom"]),
-        .testTarget(name: "SchedulerTests", dependencies: ["Scheduler"]),
         .testTarget(
             name: "ServiceRuntimeTests",
             dependencies: [
@@ -208,6 +207,12 @@ let package = Package(
             ]
         ),
         .testTarget(name: "RedisTests", dependencies: ["Redis", "Backoff", "TestSupport", .logging]),
+        .testTarget(
+            name: "SchedulerTests",
+            dependencies: [
+                "Scheduler", "OpsMetrics", "OrderStore", "Postgres", "Redis", "ServiceRuntime", "TestSupport", .logging,
+            ]
+        ),
         .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),
         .testTarget(
             name: "EndToEndTests",

@@ -12,18 +12,18 @@ struct JobMetrics: Sendable {
     init(_ registry: MetricsRegistry) {
         runs = registry.counter(
             "scheduler_job_runs_total",
-            help: "Runs of jobs that this process started, by how they ended.",
+            help: "Times of jobs that this process settled, by what became of them.",
             labels: ["job", "result"]
         )
         nextRun = registry.gauge(
             "scheduler_job_next_run_timestamp_seconds",
-            help: "When a job runs next.",
+            help: "When a job starts next.",
             labels: ["job"]
         )
     }
 
-    func count(_ job: Job, _ result: JobRunStore.Result) {
-        runs.with(job.name, result.rawValue).increment()
+    func count(_ job: String, _ result: JobRunStore.Result, times: Int = 1) {
+        runs.with(job, result.rawValue).increment(by: Double(times))
     }
 
     func setNext(_ job: Job, _ time: Date) {
@@ -34,6 +34,7 @@ struct JobMetrics: Sendable {
 /// Runs all jobs at their times until the graceful shutdown.
 struct JobService: Service, CustomStringConvertible {
     let loops: [JobLoop]
+    let lostRuns: LostRuns
 
     var description: String { "jobs" }
 
@@ -42,111 +43,305 @@ struct JobService: Service, CustomStringConvertible {
             for loop in loops {
                 group.addTask { await loop.run() }
             }
+            group.addTask { await lostRuns.run() }
+        }
+    }
+}
+
+/// How often things are done that a scheduler does for as long as it lives.
+struct Pace: Sendable {
+    /// How often the clock is read at least, since it may be set while a task sleeps.
+    var longestSleep = Duration.seconds(30)
+    /// How long to wait before something is tried again.
+    var retryPause = Duration.seconds(1)
+    var heartbeat = Duration.seconds(5)
+    /// After how long without a heartbeat a run is lost.
+    var lease = Duration.seconds(30)
+    /// How long a claim is tried whose answer was lost.
+    var claimLimit = Duration.seconds(10)
+}
+
+/// Marks the runs as lost whose schedulers are not heard of any more.
+struct LostRuns: Sendable {
+    let store: JobRunStore
+    let metrics: JobMetrics
+    let logger: Logger
+    var pace = Pace()
+
+    /// Looks as often as heartbeats come, until the graceful shutdown.
+    func run() async {
+        while !Task.isCancelled && !Task.isShuttingDownGracefully {
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pace.heartbeat) }
+            // When the database is down the jobs themselves say so.
+            for run in (try? await store.expire(lease: pace.lease, deadline: .now + JobLoop.queryLimit)) ?? [] {
+                metrics.count(run.job, .lost)
+                logger.error(
+                    "run lost",
+                    metadata: ["job": "\(run.job)", "scheduledFor": "\(utcTime(run.scheduledFor))"]
+                )
+            }
         }
     }
 }
 
 /// Runs one job at its times, one run after the other.
 ///
-/// Times that pass while a run is going, or while the scheduler is down, are left out. A time that passes while the
-/// machine sleeps is made up for once. Whoever claims a time in the database first runs it, so that several schedulers
-/// may have the same schedule; when the database cannot be reached the claim is tried again until the next time.
+/// What has become of which time stands in the database alone, so that several schedulers may have the same schedule,
+/// and one that was down, or could not reach the database, goes on where the last one stopped.
 struct JobLoop: Sendable {
-    /// How often the clock is read at least, since it may be set while a task sleeps.
-    private static let longestSleep = 30.0
-    private static let retryPause = Duration.seconds(1)
-    private static let queryLimit = Duration.seconds(2)
+    static let queryLimit = Duration.seconds(2)
+    /// Of the failures of the database in a row one in so many is logged.
+    private static let loggedFailures = 30
 
     let job: Job
+    /// The process as the claims of its runs name it.
+    let owner: UUID
     let store: JobRunStore
+    /// Nil without Redis.
+    let lock: JobLock?
     /// Where commands without a path are.
     let executables: String
+    /// What the processes get, beside the variables of their run.
+    let environment: [String: String]
     let metrics: JobMetrics
     let logger: Logger
+    /// A job that the database knows nothing of has missed no time before this.
+    let createdAt: Date
+    var pace = Pace()
+    var now: @Sendable () -> Date = { Date.now }
 
     /// Returns at the graceful shutdown, when a run that was going has ended; or when it is cancelled.
     func run() async {
-        while let time = await nextTime() {
-            guard await claim(time) else { continue }
-            let start = ContinuousClock.now
-            let outcome = await Child(job.command, in: executables, timeout: job.timeout).run()
-            metrics.count(job, outcome.result)
-            log(outcome, time, duration: .now - start)
-            await finish(time, outcome)
+        var going: Task<Void, Never>?
+        while let progress = await progress() {
+            let settled = progress.latest ?? createdAt
+            if progress.hasQueued, let queued = await startQueued() {
+                going = await begin(queued.scheduledFor, fence: queued.fence, hold: nil, after: going)
+                continue
+            }
+            switch job.due(after: settled, at: now()) {
+            case .never: try? await gracefulShutdown()
+            case .later(let time): await sleep(until: time, isQueued: progress.hasQueued)
+            case .missed(let last, let count):
+                let reason =
+                    count == 1 ? "no scheduler could start it in time" : "no scheduler could start them in time"
+                await pass(last, .missed, missed: count - 1, reason: reason)
+            case .run(let time, let missed): going = await claim(time, missed: missed, after: going)
+            }
+        }
+        await withTaskCancellationHandler {
+            await going?.value
+        } onCancel: { [going] in
+            going?.cancel()
         }
     }
 
     private var isStopping: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
 
-    /// Sleeps until the next time and returns it; nil when it is time to stop.
-    private func nextTime() async -> Date? {
-        guard var due = job.next(after: .now) else { return await waitForShutdown() }
+    // MARK: - Times
+
+    /// Nil when it is time to stop.
+    private func progress() async -> JobRunStore.Progress? {
+        guard !isStopping else { return nil }
+        return await persistently("look up") {
+            try await store.progress(of: job.name, at: now(), deadline: .now + Self.queryLimit)
+        }
+    }
+
+    /// Sleeps until the time has come, looking at the clock now and then; or until it is worth while to look whether
+    /// the run that waits can start.
+    private func sleep(until time: Date, isQueued: Bool) async {
         while !isStopping {
-            let now = Date.now
-            // The clock may have been set back.
-            if let earlier = job.next(after: now), earlier < due { due = earlier }
-            metrics.setNext(job, due)
-            let wait = due.timeIntervalSince(now)
-            if wait <= 0 { return due }
-            await pause(.seconds(min(wait, Self.longestSleep)))
+            metrics.setNext(job, time)
+            let wait = Duration.seconds(time.timeIntervalSince(now()))
+            if wait <= .zero { return }
+            await pause(min(wait, isQueued ? pace.retryPause : pace.longestSleep))
+            if isQueued { return }
         }
-        return nil
     }
 
-    /// No time is left before the calendar ends.
-    private func waitForShutdown() async -> Date? {
-        try? await gracefulShutdown()
-        return nil
-    }
+    // MARK: - Claims
 
-    private func claim(_ time: Date) async -> Bool {
-        let isClaimed = await persistently("claim", until: job.next(after: time)) {
-            try await store.claim(job.name, scheduledFor: time, at: .now, deadline: .now + Self.queryLimit)
-        }
-        if isClaimed == false {
-            logger.debug(
-                "run is another scheduler's",
-                metadata: ["job": "\(job.name)", "scheduledFor": "\(text(time))"]
-            )
-        }
-        return isClaimed ?? false
-    }
-
-    private func finish(_ time: Date, _ outcome: Child.Outcome) async {
-        await persistently("finish", until: job.next(after: .now)) {
-            try await store.finish(
+    private func claim(_ time: Date, missed: Int, after going: Task<Void, Never>?) async -> Task<Void, Never>? {
+        let hold = await lock?.acquire(job.name)
+        let claim = await persistently("claim", for: pace.claimLimit) {
+            try await store.claim(
                 job.name,
                 scheduledFor: time,
-                at: .now,
-                result: outcome.result,
-                exitCode: outcome.exitCode,
-                detail: outcome.detail.isEmpty ? nil : outcome.detail,
+                at: now(),
+                owner: owner,
+                missed: missed,
+                isReplacing: job.concurrency == .replace,
+                lease: pace.lease,
                 deadline: .now + Self.queryLimit
             )
         }
+        if case .started(let fence) = claim {
+            if missed > 0 { metrics.count(job.name, .missed, times: missed) }
+            return await begin(time, fence: fence, hold: hold, after: going)
+        }
+        if let hold { await lock?.release(hold) }
+        if case .busy(let other, let since) = claim {
+            // A time that had passed before the run began does not overlap it: it only has to wait for its turn.
+            if since >= time { await pause(pace.retryPause) } else { await wait(time, missed: missed, for: other) }
+        }
+        return going
     }
 
+    private func startQueued() async -> JobRunStore.Queued? {
+        let queued = await persistently("start queued", for: .zero) {
+            try await store.startQueued(
+                job.name,
+                at: now(),
+                owner: owner,
+                lease: pace.lease,
+                deadline: .now + Self.queryLimit
+            )
+        }
+        return queued ?? nil
+    }
+
+    /// What becomes of a time that comes while the run of another one is going.
+    private func wait(_ time: Date, missed: Int, for other: Date) async {
+        if job.concurrency == .queueOne {
+            let isQueued = await persistently("queue", for: .zero) {
+                try await store.enqueue(
+                    job.name,
+                    scheduledFor: time,
+                    at: now(),
+                    missed: missed,
+                    deadline: .now + Self.queryLimit
+                )
+            }
+            guard isQueued == false else { return }
+        }
+        let reason = "the run of \(utcTime(other)) was still going"
+        let more = job.concurrency == .queueOne ? ", and another one waits already" : ""
+        await pass(time, .skipped, missed: missed, reason: reason + more)
+    }
+
+    private func pass(_ time: Date, _ result: JobRunStore.Result, missed: Int, reason: String) async {
+        let isNoted = await persistently("note", for: .zero) {
+            try await store.pass(
+                job.name,
+                scheduledFor: time,
+                at: now(),
+                result: result,
+                missed: missed,
+                reason: reason,
+                deadline: .now + Self.queryLimit
+            )
+        }
+        guard isNoted == true else { return }
+        metrics.count(job.name, result)
+        if missed > 0 { metrics.count(job.name, .missed, times: missed) }
+        logger.warning(
+            "run \(result.rawValue)",
+            metadata: [
+                "job": "\(job.name)", "scheduledFor": "\(utcTime(time))", "reason": "\(reason)",
+                "missedBefore": "\(missed)",
+            ]
+        )
+    }
+
+    // MARK: - Runs
+
+    /// Starts a run; one of our own that is still going has been replaced or given up, and is stopped first.
+    private func begin(
+        _ time: Date,
+        fence: Int64,
+        hold: JobLock.Hold?,
+        after going: Task<Void, Never>?
+    ) async -> Task<Void, Never> {
+        going?.cancel()
+        await going?.value
+        return Task { await execute(time, fence: fence, hold: hold) }
+    }
+
+    private func execute(_ time: Date, fence: Int64, hold: JobLock.Hold?) async {
+        let variables = ["JUMUN_JOB": job.name, "JUMUN_FENCE": "\(fence)", "JUMUN_SCHEDULED_FOR": utcTime(time)]
+        let child = Child(
+            job.command,
+            in: executables,
+            environment: environment.merging(variables) { $1 },
+            timeout: job.timeout
+        )
+        let start = ContinuousClock.now
+        let ending = await run(child, fence: fence, hold: hold)
+        let duration = ContinuousClock.now - start
+        if let hold { await lock?.release(hold) }
+        // A task of its own: also the end of a run that was cancelled is noted.
+        let isOurs = await Task {
+            await persistently("finish") {
+                try await store.finish(job.name, fence: fence, at: now(), ending, deadline: .now + Self.queryLimit)
+            }
+        }
+        .value
+        let result = isOurs == false ? JobRunStore.Result.replaced : ending.result
+        metrics.count(job.name, result)
+        log(ending, result, time, fence: fence, duration: duration)
+    }
+
+    /// Runs the process beside the heartbeats of its run, and stops it when the run has become another's.
+    private func run(_ child: Child, fence: Int64, hold: JobLock.Hold?) async -> JobRunStore.Ending {
+        await withTaskGroup(of: JobRunStore.Ending?.self) { group in
+            group.addTask { await child.run() }
+            group.addTask {
+                await sendHeartbeats(fence: fence)
+                return nil
+            }
+            if let lock, let hold {
+                group.addTask {
+                    await lock.keep(hold)
+                    return nil
+                }
+            }
+            var ending: JobRunStore.Ending?
+            while let event = await group.next() {
+                ending = ending ?? event
+                group.cancelAll()
+            }
+            return ending ?? JobRunStore.Ending(result: .failed, exitCode: nil, signal: nil, detail: nil)
+        }
+    }
+
+    /// Returns when the run is not ours any more, or it is cancelled.
+    private func sendHeartbeats(fence: Int64) async {
+        while true {
+            do { try await Task.sleep(for: pace.heartbeat) } catch { return }
+            // While the database is down nobody else can take the run either.
+            let isOurs = try? await store.beat(job.name, fence: fence, deadline: .now + Self.queryLimit)
+            if isOurs == false { return }
+        }
+    }
+
+    // MARK: - Persistence
+
     /// Tries until it succeeds, the time is up, or it is time to stop; nil when it never succeeded.
-    @discardableResult
     private func persistently<Value: Sendable>(
         _ what: String,
-        until limit: Date?,
+        for limit: Duration? = nil,
         _ body: () async throws -> Value
     ) async -> Value? {
+        let end = limit.map { ContinuousClock.now + $0 }
+        var failures = 0
         while true {
             do {
                 return try await body()
             } catch {
-                let isLast = isStopping || Date.now >= limit ?? .distantPast
-                logger.warning(
-                    "database failed",
-                    metadata: [
-                        "job": "\(job.name)", "operation": "\(what)", "error": "\(error)", "givesUp": "\(isLast)",
-                    ]
-                )
+                let isLast = isStopping || end.map { ContinuousClock.now >= $0 } ?? false
+                if isLast || failures % Self.loggedFailures == 0 {
+                    logger.warning(
+                        "database failed",
+                        metadata: [
+                            "job": "\(job.name)", "operation": "\(what)", "error": "\(error)", "givesUp": "\(isLast)",
+                        ]
+                    )
+                }
+                failures += 1
+                await pause(pace.retryPause)
                 if isLast { return nil }
             }
-            await pause(Self.retryPause)
         }
     }
 
@@ -155,22 +350,30 @@ struct JobLoop: Sendable {
         try? await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
     }
 
-    private func log(_ outcome: Child.Outcome, _ time: Date, duration: Duration) {
+    private func log(
+        _ ending: JobRunStore.Ending,
+        _ result: JobRunStore.Result,
+        _ time: Date,
+        fence: Int64,
+        duration: Duration
+    ) {
         logger.log(
-            level: outcome.result == .ok ? .info : .error,
+            level: result == .ok ? .info : .error,
             "job ended",
             metadata: [
                 "job": "\(job.name)",
-                "scheduledFor": "\(text(time))",
-                "result": "\(outcome.result.rawValue)",
-                "exitCode": "\(outcome.exitCode.map(String.init) ?? "none")",
+                "scheduledFor": "\(utcTime(time))",
+                "fence": "\(fence)",
+                "result": "\(result.rawValue)",
+                "exitCode": "\(ending.exitCode.map(String.init) ?? "none")",
                 "durationMs": "\(Int(duration / .milliseconds(1)))",
-                "detail": "\(outcome.detail)",
+                "detail": "\(ending.detail ?? "")",
             ]
         )
     }
+}
 
-    private func text(_ time: Date) -> String {
-        time.formatted(Date.ISO8601FormatStyle())
-    }
+/// In UTC, to the second.
+func utcTime(_ time: Date) -> String {
+    time.formatted(Date.ISO8601FormatStyle())
 }

@@ -3,6 +3,26 @@ import TOMLKit
 
 /// A job: what is started, and when.
 struct Job: Sendable {
+    /// What happens to a time that comes while a run of the job is going.
+    enum Concurrency: String, CaseIterable, Sendable {
+        /// It is skipped.
+        case forbid
+        /// It waits; further times are skipped while one waits.
+        case queueOne = "queue-one"
+        /// The run that is going is stopped for it.
+        case replace
+    }
+
+    /// What happens to times that passed while no scheduler could start them.
+    enum Misfire: String, CaseIterable, Sendable {
+        /// The last one is run for all of them.
+        case coalesce
+        /// All are run, one after the other.
+        case all
+        /// None is run that is more than a minute late.
+        case skip
+    }
+
     let name: String
     /// The expression as it is written.
     let cron: String
@@ -11,6 +31,14 @@ struct Job: Sendable {
     /// The executable and its arguments; never empty.
     let command: [String]
     let timeout: Duration
+    let concurrency: Concurrency
+    let misfire: Misfire
+    /// How late a run may start; nil when it is never too late.
+    let startingDeadline: Duration?
+    /// How long after its time a run starts at most, so that jobs of one minute do not all start in its first second.
+    let jitter: Duration
+    /// What is set for the process; a value `$NAME` stands for the scheduler's own variable of that name.
+    let environment: [String: String]
 
     /// The first time after a moment; nil only where the calendar ends.
     func next(after moment: Date) -> Date? {
@@ -87,7 +115,10 @@ struct ScheduleError: Error, CustomStringConvertible {
 
 /// Reads one `[[job]]` table.
 private struct JobReader {
-    private static let keys = ["name", "cron", "timezone", "command", "timeout_seconds"]
+    private static let keys = [
+        "name", "cron", "timezone", "command", "timeout_seconds", "concurrency", "misfire",
+        "starting_deadline_seconds", "jitter_seconds", "environment",
+    ]
 
     let table: TOMLTable
     /// Its place in the file, from 1; its name until it has one.
@@ -107,7 +138,12 @@ private struct JobReader {
             expression: try expression(cron, in: timeZone, of: name),
             timeZone: timeZone,
             command: try command(of: name),
-            timeout: try timeout(of: name)
+            timeout: try seconds("timeout_seconds", in: 1...86_400, of: name) ?? .seconds(60),
+            concurrency: try choice("concurrency", of: name) ?? .forbid,
+            misfire: try choice("misfire", of: name) ?? .coalesce,
+            startingDeadline: try seconds("starting_deadline_seconds", in: 1...31_536_000, of: name),
+            jitter: try seconds("jitter_seconds", in: 0...3_600, of: name) ?? .zero,
+            environment: try environment(of: name)
         )
     }
 
@@ -164,12 +200,48 @@ private struct JobReader {
         return command
     }
 
-    private func timeout(of job: String) throws(ScheduleError) -> Duration {
-        guard let value = table["timeout_seconds"] else { return .seconds(60) }
-        guard let seconds = value.int, (1...86_400).contains(seconds) else {
-            throw bad("timeout_seconds", value, of: job, expected: "a whole number from 1 to 86400")
+    private func seconds(
+        _ key: String,
+        in range: ClosedRange<Int>,
+        of job: String
+    ) throws(ScheduleError) -> Duration? {
+        guard let value = table[key] else { return nil }
+        guard let seconds = value.int, range.contains(seconds) else {
+            let right = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+            throw bad(key, value, of: job, expected: right)
         }
         return .seconds(seconds)
+    }
+
+    private func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ key: String,
+        of job: String
+    ) throws(ScheduleError) -> Choice? {
+        guard let value = table[key] else { return nil }
+        guard let choice = value.string.flatMap(Choice.init) else {
+            let choices = Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+            throw bad(key, value, of: job, expected: "one of \(choices)")
+        }
+        return choice
+    }
+
+    private func environment(of job: String) throws(ScheduleError) -> [String: String] {
+        guard let value = table["environment"] else { return [:] }
+        guard let variables = value.table else {
+            throw bad("environment", value, of: job, expected: #"a table such as { LOG_LEVEL = "debug" }"#)
+        }
+        var environment: [String: String] = [:]
+        for name in variables.keys.sorted() {
+            guard name.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) != nil, !name.hasPrefix("JUMUN_") else {
+                let rule = "letters, digits and \"_\", and not JUMUN_ at the start, which is the scheduler's own"
+                throw ScheduleError(.badValue, "job \"\(job)\": environment.\(name): expected a name of \(rule)")
+            }
+            guard let text = variables[name]?.string, !text.contains("\0") else {
+                throw ScheduleError(.badValue, "job \"\(job)\": environment.\(name): expected a text")
+            }
+            environment[name] = text
+        }
+        return environment
     }
 
     private func bad(

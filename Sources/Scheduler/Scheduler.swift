@@ -1,9 +1,11 @@
 import ArgumentParser
+import Foundation
 import Hummingbird
 import Logging
 import OpsMetrics
 import OrderStore
 import Postgres
+import Redis
 import ServiceRuntime
 
 /// `scheduler`: starts jobs at their times.
@@ -13,7 +15,7 @@ struct Scheduler: AsyncParsableCommand {
         commandName: "scheduler",
         abstract: "Starts jobs at the times that a schedule tells, each time once.",
         discussion: SchedulerSettings.help,
-        subcommands: [Run.self, List.self, Next.self]
+        subcommands: [Run.self, List.self, Next.self, History.self]
     )
 
     /// How a command answers.
@@ -38,7 +40,7 @@ struct Scheduler: AsyncParsableCommand {
 
 private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws {
     let registry = MetricsRegistry()
-    let pool = PostgresPool(configuration: settings.database, maximumConnections: 2, logger: logger)
+    let pool = PostgresPool(configuration: settings.database, maximumConnections: 4, logger: logger)
     let postgres = HealthCheck("postgres") {
         try await pool.ping(deadline: .now + .seconds(1))
     }
@@ -52,19 +54,34 @@ private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws
         name: "scheduler",
         logger: logger
     )
-    let metrics = JobMetrics(registry)
-    let jobs = JobService(
-        loops: settings.schedule.jobs.map { job in
-            JobLoop(
-                job: job,
-                store: JobRunStore(pool),
-                executables: settings.executables,
-                metrics: metrics,
-                logger: logger
-            )
-        }
-    )
+    let jobs = try makeJobs(settings, store: JobRunStore(pool), metrics: JobMetrics(registry), logger: logger)
     // Stopped from the last to the first: the jobs, then what tells of them.
     try await ServiceProcess.run([http, jobs], logger: logger)
     await pool.close()
+}
+
+private func makeJobs(
+    _ settings: SchedulerSettings,
+    store: JobRunStore,
+    metrics: JobMetrics,
+    logger: Logger
+) throws -> JobService {
+    let owner = UUID()
+    let lock = settings.redis.map { redis in
+        JobLock(RedisClient(configuration: redis, logger: logger), logger: logger)
+    }
+    let loops = try settings.schedule.jobs.map { job in
+        JobLoop(
+            job: job,
+            owner: owner,
+            store: store,
+            lock: lock,
+            executables: settings.executables,
+            environment: try SchedulerSettings.environment(of: job, from: ProcessInfo.processInfo.environment),
+            metrics: metrics,
+            logger: logger,
+            createdAt: .now
+        )
+    }
+    return JobService(loops: loops, lostRuns: LostRuns(store: store, metrics: metrics, logger: logger))
 }

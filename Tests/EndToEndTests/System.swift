@@ -163,6 +163,7 @@ final class System: Sendable {
             name = "\(name)"
             cron = "* * * * *"
             command = \(command)
+            environment = { DATABASE_URL = "$AGGREGATOR_DATABASE_URL" }
 
             """
         try text.write(to: scheduleFile, atomically: true, encoding: .utf8)

@@ -2,6 +2,7 @@ import Backoff
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Redis

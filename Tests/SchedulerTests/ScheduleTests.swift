@@ -1,4 +1,5 @@
 import Foundation
+import ServiceRuntime
 import Testing
 
 @testable import Scheduler
@@ -20,6 +21,8 @@ struct ScheduleTests {
         #expect(job.timeZone.identifier == "Asia/Seoul")
         #expect(job.command == ["aggregator", "run"])
         #expect(job.timeout == .seconds(60))
+        #expect(job.concurrency == .forbid && job.misfire == .coalesce)
+        #expect(job.startingDeadline == nil && job.jitter == .zero && job.environment.isEmpty)
     }
 
     @Test("what is given holds")
@@ -33,12 +36,20 @@ struct ScheduleTests {
                 timezone = "Europe/Berlin"
                 command = ["/bin/true"]
                 timeout_seconds = 86400
+                concurrency = "queue-one"
+                misfire = "all"
+                starting_deadline_seconds = 600
+                jitter_seconds = 30
+                environment = { LOG_LEVEL = "debug", DATABASE_URL = "$AUDIT_DATABASE_URL" }
                 """
         )
         #expect(schedule.jobs.map(\.name) == ["popular-products", "nightly"])
         let job = try #require(schedule.jobs.last)
         #expect(job.timeZone.identifier == "Europe/Berlin")
         #expect(job.timeout == .seconds(86_400))
+        #expect(job.concurrency == .queueOne && job.misfire == .all)
+        #expect(job.startingDeadline == .seconds(600) && job.jitter == .seconds(30))
+        #expect(job.environment == ["LOG_LEVEL": "debug", "DATABASE_URL": "$AUDIT_DATABASE_URL"])
     }
 
     @Test("the schedule that is delivered is a right one")
@@ -66,6 +77,30 @@ struct ScheduleTests {
         let times = schedule.next(4, after: Date(timeIntervalSince1970: 0))
         #expect(times.map(\.time.timeIntervalSince1970) == [1_800, 3_600, 3_600, 5_400])
         #expect(times.map(\.job.name) == ["half", "half", "hourly", "half"])
+    }
+
+    @Test("a process gets no database's URL but the one that its job names, as the scheduler has it")
+    func environment() throws {
+        let job = try #require(
+            try Schedule(toml: Self.minimal + "\nenvironment = { DATABASE_URL = \"$AUDIT_DATABASE_URL\", A = \"1\" }")
+                .jobs
+                .first
+        )
+        let own = [
+            "PATH": "/bin", "DATABASE_URL": "scheduler", "AUDIT_DATABASE_URL": "audit",
+            "AGGREGATOR_DATABASE_URL": "other",
+        ]
+        #expect(
+            try SchedulerSettings.environment(of: job, from: own) == [
+                "PATH": "/bin", "DATABASE_URL": "audit", "A": "1",
+            ]
+        )
+        let error = try #require(throws: SettingsError.self) {
+            try SchedulerSettings.environment(of: job, from: ["PATH": "/bin"])
+        }
+        for word in ["popular-products", "environment.DATABASE_URL", "$AUDIT_DATABASE_URL", "not set"] {
+            #expect(error.description.contains(word))
+        }
     }
 
     /// A wrong schedule, and what its error must name.
@@ -119,6 +154,15 @@ struct ScheduleTests {
         Wrong("timeout_seconds = 86401", .badValue, "popular-products", "timeout_seconds", "86401"),
         Wrong("timeout_seconds = 1.5", .badValue, "popular-products", "timeout_seconds"),
         Wrong("timeout = 5", .unknownKey, "popular-products", "timeout"),
+        Wrong(#"concurrency = "allow""#, .badValue, "popular-products", "concurrency", "allow", #""queue-one""#),
+        Wrong("concurrency = true", .badValue, "popular-products", "concurrency", #""forbid""#),
+        Wrong(#"misfire = "once""#, .badValue, "popular-products", "misfire", "once", #""coalesce", "all", "skip""#),
+        Wrong("starting_deadline_seconds = 0", .badValue, "popular-products", "starting_deadline_seconds", "from 1"),
+        Wrong("jitter_seconds = -1", .badValue, "popular-products", "jitter_seconds", "from 0 to 3600"),
+        Wrong("environment = 5", .badValue, "popular-products", "environment", "a table"),
+        Wrong(#"environment = { "A-B" = "1" }"#, .badValue, "popular-products", "environment.A-B", "letters"),
+        Wrong(#"environment = { JUMUN_FENCE = "1" }"#, .badValue, "popular-products", "environment.JUMUN_FENCE"),
+        Wrong("environment = { A = 1 }", .badValue, "popular-products", "environment.A", "a text"),
     ]
 
     @Test("a mistake is told with the job and the key", arguments: wrong)

@@ -4,18 +4,18 @@ import Synchronization
 
 /// A TCP listener on a free loopback port that plays a broken Redis: each connection is handed to `serve`, on a thread
 /// of its own, and closed when that returns.
-final class FakeServer: Sendable {
-    let port: UInt16
+package final class FakeServer: Sendable {
+    package let port: UInt16
     private let listener: Int32
     private let serve: @Sendable (Peer) -> Void
     private let accepted = Atomic<Int>(0)
 
-    var url: String { "redis://127.0.0.1:\(port)/0" }
+    package var url: String { "redis://127.0.0.1:\(port)/0" }
     /// How many connections have been accepted so far.
-    var connections: Int { accepted.load(ordering: .sequentiallyConsistent) }
+    package var connections: Int { accepted.load(ordering: .sequentiallyConsistent) }
 
     /// Listens at once, unless `isListening` is false: then the port refuses connections until ``listen()``.
-    init(isListening: Bool = true, serve: @escaping @Sendable (Peer) -> Void) throws {
+    package init(isListening: Bool = true, serve: @escaping @Sendable (Peer) -> Void) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -33,7 +33,7 @@ final class FakeServer: Sendable {
         if isListening { listen() }
     }
 
-    func listen() {
+    package func listen() {
         Glibc.listen(listener, 16)
         let (listener, serve) = (listener, serve)
         Thread.detachNewThread { [weak self] in
@@ -57,38 +57,38 @@ final class FakeServer: Sendable {
 }
 
 /// The fake server's side of one connection.
-struct Peer: Sendable {
-    let descriptor: Int32
+package struct Peer: Sendable {
+    package let descriptor: Int32
     /// Counts the connections from 1.
-    let number: Int
+    package let number: Int
 
     /// Waits for bytes and returns them; empty when the client has closed the connection.
-    func read() -> [UInt8] {
+    package func read() -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
         return Array(bytes.prefix(max(count, 0)))
     }
 
-    func write(_ text: String) {
+    package func write(_ text: String) {
         let bytes = Array(text.utf8)
         unsafe _ = send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
 
     /// Answers the log-in.
-    func acceptLogin() {
+    package func acceptLogin() {
         _ = read()
         write("+OK\r\n")
     }
 
     /// Answers the log-in and a first `PING`.
-    func acceptPing() {
+    package func acceptPing() {
         acceptLogin()
         _ = read()
         write("+PONG\r\n")
     }
 
     /// Reads until the client has closed the connection.
-    func waitForClose() {
+    package func waitForClose() {
         while !read().isEmpty {}
     }
 }
