@@ -10,25 +10,28 @@
 \getenv aggregator_password JUMUN_AGGREGATOR_PASSWORD
 \getenv scheduler_password JUMUN_SCHEDULER_PASSWORD
 \getenv audit_password JUMUN_AUDIT_PASSWORD
+\getenv cleaner_password JUMUN_CLEANER_PASSWORD
 
 -- No password may end in the server's log, however slow the statement.
 SET log_min_duration_statement = -1;
 SET log_min_error_statement = 'panic';
 
 SELECT format('CREATE ROLE %I', name)
-FROM unnest(ARRAY['jumun_owner', 'jumun_api', 'jumun_consumer', 'jumun_aggregator', 'jumun_scheduler', 'jumun_audit']) AS name
+FROM unnest(ARRAY['jumun_owner', 'jumun_api', 'jumun_consumer', 'jumun_aggregator', 'jumun_scheduler', 'jumun_audit',
+                  'jumun_cleaner']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 -- Connection limits. The server takes 100 and keeps 3 for superusers:
 --   api 40 (a process opens at most 7: five of them, and one that is being replaced) + aggregator 10 + scheduler 10 + consumer 5
---   + audit 10 + owner 20 (migrations and orderctl) = 95, so that no process can lock another one out.
+--   + audit 10 + cleaner 2 + owner 20 (migrations and orderctl) = 97, so that no process can lock another one out.
 ALTER ROLE jumun_owner      LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 20 PASSWORD :'owner_password';
 ALTER ROLE jumun_api        LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 40 PASSWORD :'api_password';
 ALTER ROLE jumun_consumer   LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 5  PASSWORD :'consumer_password';
 ALTER ROLE jumun_aggregator LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 10 PASSWORD :'aggregator_password';
 ALTER ROLE jumun_scheduler  LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 10 PASSWORD :'scheduler_password';
 ALTER ROLE jumun_audit      LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 10 PASSWORD :'audit_password';
+ALTER ROLE jumun_cleaner    LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 2  PASSWORD :'cleaner_password';
 
 -- The last line of defence behind the deadlines of the clients: no statement, no wait for a lock and no open transaction
 -- outlives them, whatever a process does. lock_timeout counts for advisory locks too.
@@ -64,3 +67,7 @@ ALTER ROLE jumun_audit SET idle_in_transaction_session_timeout = '60s';
 
 -- For orderctl doctor, which looks for sessions that wait in the middle of a transaction.
 GRANT pg_read_all_stats TO jumun_owner;
+-- Removes old rows in small batches.
+ALTER ROLE jumun_cleaner SET statement_timeout = '2min';
+ALTER ROLE jumun_cleaner SET lock_timeout = '5s';
+ALTER ROLE jumun_cleaner SET idle_in_transaction_session_timeout = '30s';

@@ -10,8 +10,8 @@ struct OrderCtl: AsyncParsableCommand {
     static let environment = """
         Environment:
           DATABASE_URL    postgres://user:password@host:port/database of the schema's owner (audit: of a role that
-                          may read every table, such as jumun_audit); required, except by dlq list, show, export
-                          and purge
+                          may read every table, such as jumun_audit; clean: jumun_cleaner does); required, except
+                          by dlq list, show, export and purge
           MIGRATIONS_DIR  folder of the migrations; default sql/migrations
           AMQP_URL        amqp://user:password@host:port/vhost; required by dlq, lag and doctor
           CONSUMER_URL    http://host:port of the consumer; default http://127.0.0.1:8081
@@ -20,9 +20,11 @@ struct OrderCtl: AsyncParsableCommand {
 
     static let configuration = CommandConfiguration(
         commandName: "orderctl",
-        abstract: "Operates Jumun: its schema and demonstration data, its invariants, and the delivery of its events.",
+        abstract: "Operates Jumun: its schema and data, its invariants, and the delivery of its events.",
         discussion: environment,
-        subcommands: [Migrate.self, Seed.self, Audit.self, DLQ.self, Trace.self, Lag.self, Doctor.self]
+        subcommands: [
+            Migrate.self, Seed.self, Audit.self, Clean.self, DLQ.self, Trace.self, Lag.self, Doctor.self,
+        ]
     )
 
     /// How a command answers.

@@ -6,4 +6,4 @@ package let allStatements: [SQLStatement] =
     + OutboxStore.Statements.all + RankingStore.Statements.all + RankingStore.RecountStatements.all
     + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all + JobRunStore.Statements.all
     + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
-    + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all
+    + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all + CleanUp.Statements.all

@@ -30,16 +30,23 @@ export_environment() {
 export_admin_environment() {
     export ADMIN_DATABASE_URL
     ADMIN_DATABASE_URL=$(database_url postgres "$ADMIN_PASSWORD" postgres)
+    # What a scheduler started by hand gives to its jobs.
+    export AGGREGATOR_DATABASE_URL AUDIT_DATABASE_URL CLEANER_DATABASE_URL
+    AGGREGATOR_DATABASE_URL=$(database_url_of aggregator)
+    AUDIT_DATABASE_URL=$(database_url_of audit)
+    CLEANER_DATABASE_URL=$(database_url_of cleaner)
     export PROMETHEUS_URL=http://127.0.0.1:$PROMETHEUS_PORT
     export RABBITMQ_MANAGEMENT_URL=http://jumun:$RABBITMQ_PASSWORD@127.0.0.1:$RABBITMQ_MANAGEMENT_PORT
 }
 
-# The database URL of the least-privilege role that a process has.
+# The database URL of the least-privilege role that a process or a job has.
 database_url_of() {
     case $1 in
         order-api) database_url jumun_api "$API_PASSWORD" ;;
         consumer) database_url jumun_consumer "$CONSUMER_PASSWORD" ;;
         aggregator) database_url jumun_aggregator "$AGGREGATOR_PASSWORD" ;;
+        audit) database_url jumun_audit "$AUDIT_PASSWORD" ;;
+        cleaner) database_url jumun_cleaner "$CLEANER_PASSWORD" ;;
         scheduler) database_url jumun_scheduler "$SCHEDULER_PASSWORD" ;;
     esac
 }
