@@ -50,7 +50,7 @@ struct PipelineProgress {
             markUnprepared()
             return .more
         case .sync: return position == commands.count ? .finished : .outOfStep
-        case .unexpected: return .outOfStep
+        case .copyIn, .unexpected: return .outOfStep
         }
     }
 

@@ -15,6 +15,9 @@ package actor PostgresConnection {
     /// How late a cancelled task may notice: the longest single wait for the socket.
     private static let slice = Duration.milliseconds(20)
 
+    /// How much of a COPY is queued in libpq at once.
+    private static let copyPieceBytes = 64 << 10
+
     private nonisolated let executor = ThreadExecutor()
     private nonisolated let usable = Atomic(true)
     private nonisolated let inTransaction = Atomic(false)
@@ -87,28 +90,39 @@ package actor PostgresConnection {
         guard !script.utf8.contains(0) else { throw PostgresError(.invalidParameter, "the script has a zero byte") }
         let link = try ready(deadline: deadline, honoursCancellation: true)
         guard link.exitPipelineMode(), link.sendScript(script) else { throw lose(link) }
-        var failure: PostgresError?
-        var isDone = false
-        while !isDone {
-            while !link.isBusy, !isDone {
-                guard let result = link.nextResult() else {
-                    isDone = true
-                    continue
-                }
-                switch result.kind {
-                case .success: continue
-                case .failure:
-                    let message = result.message
-                    if message.endsSession { throw retire(message.error(statement: nil, step: nil)) }
-                    failure = failure ?? message.error(statement: nil, step: nil)
-                default: throw lose(link)
-                }
+        let end = try readScript(link, statement: nil, deadline: deadline)
+        guard !end.wantsRows else { throw lose(link) }
+        try leaveScript(link, end)
+    }
+
+    /// Runs a `COPY … FROM STDIN (FORMAT binary)`, and returns how many rows the server took.
+    ///
+    /// The rows go out piece by piece, each when the one before has left, so that they are in memory once.
+    /// - Throws: as ``query(_:_:deadline:)``; `.timedOut` and `.cancelled` also in the middle of the rows, of which
+    ///   then none is kept.
+    package func copy(
+        _ statement: SQLStatement,
+        _ rows: PostgresCopyRows,
+        deadline: ContinuousClock.Instant
+    ) async throws(PostgresError) -> Int {
+        let link = try ready(deadline: deadline, honoursCancellation: true)
+        let isUncommitted = isInTransaction
+        do throws(PostgresError) {
+            guard link.exitPipelineMode(), link.sendScript(statement.text) else { throw lose(link) }
+            let start = try readScript(link, statement: statement.name, deadline: deadline)
+            if start.wantsRows {
+                try sendRows(rows, on: link, deadline: deadline)
+            } else if start.failure == nil {
+                throw retire(PostgresError(.invalidParameter, "\(statement.name) is no COPY … FROM STDIN"))
             }
-            if !isDone { try advance(link, deadline: deadline, honoursCancellation: true) }
+            let end = start.wantsRows ? try readScript(link, statement: statement.name, deadline: deadline) : start
+            try leaveScript(link, end)
+            return end.affectedRows
+        } catch {
+            var error = error
+            if isUncommitted, error.code == .connectionLost || error.code == .timedOut { error.isRetryable = true }
+            throw error
         }
-        inTransaction.store(link.isInTransaction, ordering: .releasing)
-        guard !link.isBroken, link.enterPipelineMode() else { throw lose(link) }
-        if let failure { throw failure }
     }
 
     /// Lets the server parse and analyse a statement, without keeping it or running it.
@@ -212,6 +226,74 @@ package actor PostgresConnection {
             throw PostgresError(.timedOut, "the deadline passed before anything was sent", isRetryable: true)
         }
         return link
+    }
+
+    /// What came of a script of the simple protocol.
+    private struct ScriptEnd {
+        /// The first failure.
+        var failure: PostgresError?
+        /// Of the last command.
+        var affectedRows = 0
+        /// It is not at its end: the server waits for the rows of a COPY.
+        var wantsRows = false
+    }
+
+    /// Reads the answers to a script up to its end, or up to a COPY that wants rows.
+    private func readScript(
+        _ link: LibPQConnection,
+        statement: String?,
+        deadline: ContinuousClock.Instant
+    ) throws(PostgresError) -> ScriptEnd {
+        var end = ScriptEnd()
+        while true {
+            while !link.isBusy {
+                guard let result = link.nextResult() else { return end }
+                switch result.kind {
+                case .success: end.affectedRows = result.affectedRows
+                case .copyIn:
+                    end.wantsRows = true
+                    return end
+                case .failure:
+                    let error = result.message.error(statement: statement, step: nil)
+                    if result.message.endsSession { throw retire(error) }
+                    end.failure = end.failure ?? error
+                default: throw lose(link)
+                }
+            }
+            try advance(link, deadline: deadline, honoursCancellation: true)
+        }
+    }
+
+    /// Back to pipelines, which all else is done in.
+    private func leaveScript(_ link: LibPQConnection, _ end: ScriptEnd) throws(PostgresError) {
+        inTransaction.store(link.isInTransaction, ordering: .releasing)
+        guard !link.isBroken, link.enterPipelineMode() else { throw lose(link) }
+        if let failure = end.failure { throw failure }
+    }
+
+    /// A server that has refused a row already skips the rest; its error is read at the end.
+    private func sendRows(
+        _ rows: PostgresCopyRows,
+        on link: LibPQConnection,
+        deadline: ContinuousClock.Instant
+    ) throws(PostgresError) {
+        var rest = rows.bytes[...]
+        while !rest.isEmpty {
+            guard link.putCopyData(rest.prefix(Self.copyPieceBytes)) else { throw lose(link) }
+            rest = rest.dropFirst(Self.copyPieceBytes)
+            try drain(link, deadline: deadline)
+        }
+        guard link.putCopyData(PostgresCopyRows.trailer), link.putCopyEnd() else { throw lose(link) }
+        try drain(link, deadline: deadline)
+    }
+
+    /// Writes all that is queued.
+    private func drain(_ link: LibPQConnection, deadline: ContinuousClock.Instant) throws(PostgresError) {
+        while true {
+            guard let hasUnsent = link.flush() else { throw lose(link) }
+            if !hasUnsent { return }
+            try advance(link, deadline: deadline, honoursCancellation: true)
+        }
     }
 
     private func run(

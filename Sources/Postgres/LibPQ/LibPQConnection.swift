@@ -85,6 +85,17 @@ import CLibPQ
     /// Queues a script of the simple protocol; only outside of pipeline mode.
     func sendScript(_ script: String) -> Bool { unsafe PQsendQuery(connection, script) == 1 }
 
+    /// Queues a piece of a COPY's rows; false when the connection has failed or has no room for it.
+    func putCopyData(_ bytes: ArraySlice<UInt8>) -> Bool {
+        unsafe bytes.withUnsafeBytes { bytes in
+            let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe PQputCopyData(connection, start, Int32(clamping: bytes.count)) == 1
+        }
+    }
+
+    /// Queues the end of a COPY's rows.
+    func putCopyEnd() -> Bool { unsafe PQputCopyEnd(connection, nil) == 1 }
+
     /// Writes what is queued as far as the socket takes it; whether something is left, or nil on failure.
     func flush() -> Bool? {
         switch unsafe PQflush(connection) {

@@ -13,7 +13,9 @@ import CLibPQ
         case skipped
         /// The server has processed everything up to the sync.
         case sync
-        /// Something this client never asks for, such as COPY.
+        /// The server waits for the rows of a COPY.
+        case copyIn
+        /// Something this client never asks for.
         case unexpected
     }
 
@@ -41,6 +43,7 @@ import CLibPQ
         case PGRES_FATAL_ERROR, PGRES_BAD_RESPONSE: .failure
         case PGRES_PIPELINE_ABORTED: .skipped
         case PGRES_PIPELINE_SYNC: .sync
+        case PGRES_COPY_IN: .copyIn
         default: .unexpected
         }
     }
