@@ -116,7 +116,7 @@ let package = Package(
             dependencies: [
                 "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime", "Postgres", "AMQP",
                 "Redis",
-                .argumentParser, .asyncHTTPClient, .logging, .nioCore, .nioHTTP1, .unixSignals,
+                .argumentParser, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioHTTP1, .unixSignals,
             ]
         ),
 
@@ -180,8 +180,8 @@ let package = Package(
         .testTarget(
             name: "OrderCtlTests",
             dependencies: [
-                "OrderCtl", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore", "ServiceRuntime",
-                .argumentParser, .hummingbird, .hummingbirdTesting,
+                "OrderCtl", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore", "SeededRandom",
+                "ServiceRuntime",                .argumentParser, .hummingbird, .hummingbirdTesting,
             ]
         ),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain", "SeededRandom"]),

@@ -7,3 +7,4 @@ package let allStatements: [SQLStatement] =
     + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all + JobRunStore.Statements.all
     + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
     + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all + CleanUp.Statements.all
+    + ImportStore.Statements.all

@@ -188,7 +188,8 @@ extension AuditStore {
                        count(*) OVER () AS total,
                        row_number() OVER (ORDER BY needed.name) AS number
                 FROM (VALUES
-                    ('balance_history_order_key'), ('balance_history_pkey'), ('order_items_pkey'),
+                    ('balance_history_order_key'), ('balance_history_pkey'), ('import_orders_order_id_key'),
+                    ('import_orders_pkey'), ('order_items_pkey'),
                     ('order_transitions_pkey'), ('orders_pkey'), ('outbox_events_pkey'),
                     ('payments_pkey'), ('products_pkey'), ('sales_ledger_pkey'), ('users_pkey')
                 ) AS needed (name)
@@ -209,6 +210,9 @@ extension AuditStore {
                 UNION
                 SELECT p.order_id FROM payments p
                 WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = p.order_id)
+                UNION
+                SELECT m.order_id FROM import_orders m
+                WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = m.order_id)
                 UNION
                 SELECT h.order_id FROM balance_history h
                 WHERE h.order_id IS NOT NULL AND NOT EXISTS (SELECT FROM orders o WHERE o.id = h.order_id)
@@ -412,7 +416,7 @@ extension AuditStore {
             """
         )
 
-        /// An order is born PAID with version 1 and has no transition then.
+        /// An order is born with version 1, PAID or, if it was imported, DELIVERED, and has no transition then.
         static let states = SQLStatement(
             "audit_states",
             """
@@ -423,9 +427,12 @@ extension AuditStore {
             ), judged AS (
                 SELECT coalesce(o.id, t.order_id) AS id,
                        o.version IS DISTINCT FROM coalesce(t.version, 1) AS version_differs,
-                       o.status IS DISTINCT FROM coalesce(t.to_status, 'PAID') AS status_differs
+                       o.status IS DISTINCT FROM coalesce(
+                           t.to_status, CASE WHEN m.order_id IS NULL THEN 'PAID' ELSE 'DELIVERED' END
+                       ) AS status_differs
                 FROM orders o
                 FULL JOIN latest t ON t.order_id = o.id
+                LEFT JOIN import_orders m ON m.order_id = o.id
             ), broken AS (
                 SELECT r.rule, j.id,
                        count(*) OVER (PARTITION BY r.rule) AS total,
@@ -477,13 +484,14 @@ extension AuditStore {
         )
 
         /// Ids of the outbox rise in the order in which the relay sends one order's events. A change from before the
-        /// last rotation may have lost its event, which was confirmed by then.
+        /// last rotation may have lost its event, which was confirmed by then. What was imported is no news and has none.
         static let events = SQLStatement(
             "audit_events",
             """
             WITH change AS (
-                SELECT id AS order_id, 1 AS version, 'order.paid.v1' AS type, created_at AS changed_at
-                FROM orders
+                SELECT o.id AS order_id, 1 AS version, 'order.paid.v1' AS type, o.created_at AS changed_at
+                FROM orders o
+                WHERE NOT EXISTS (SELECT FROM import_orders m WHERE m.order_id = o.id)
                 UNION ALL
                 SELECT order_id, version,
                        CASE to_status WHEN 'CANCELLED' THEN 'order.cancelled.v1' ELSE 'order.status-changed.v1' END,

@@ -81,7 +81,8 @@ package struct OrderReader: Sendable {
             orderID: order.id,
             version: 1,
             from: nil,
-            to: .paid,
+            // An imported order begins DELIVERED; every other one has a further version once it is no longer PAID.
+            to: order.version == 1 ? order.status : .paid,
             reason: nil,
             at: order.createdAt
         )
