@@ -23,8 +23,8 @@ struct OrderCtl: AsyncParsableCommand {
         abstract: "Operates Jumun: its schema and data, its invariants, and the delivery of its events.",
         discussion: environment,
         subcommands: [
-            Migrate.self, Seed.self, Audit.self, Clean.self, Import.self, DLQ.self, Trace.self,
-            Lag.self, Doctor.self,
+            Migrate.self, Seed.self, Audit.self, Clean.self, Import.self, Replay.self, DLQ.self,
+            Trace.self, Lag.self, Doctor.self,
         ]
     )
 

@@ -94,6 +94,31 @@ extension EndToEndTests {
             }
         }
     }
+
+    @Test("a replay sends past orders through the API, and said again it orders nothing")
+    func replays() async throws {
+        try await System.with { system in
+            let path = system.folder.appending(path: "past.csv").path(percentEncoded: false)
+            try History.large(60).write(toFile: path, atomically: true, encoding: .utf8)
+            _ = try await system.importHistory(path, ["--dry-run"])
+            let arguments = ["replay", path, "--rate", "200", "--limit", "25", "--api", system.api.base]
+            let command = arguments + ["--format", "json"]
+            let first: ReplayAnswer = try await system.run("orderctl", command).lastLine()
+            #expect((first.sent, first.outcomes) == (25, ["201": 25]))
+            let counts = try await system.counts()
+            #expect((counts.orders, counts.items) == (25, 50))
+            let second: ReplayAnswer = try await system.run("orderctl", command).lastLine()
+            #expect(second.outcomes == ["201 replayed": 25])
+            #expect(try await system.counts() == counts)
+            try await system.eventually("the events are at the platform", within: Self.recoveryTime) {
+                try await system.events().count == 25
+            }
+            // The same orders as history: other orders, of the same users and products.
+            _ = try await system.importHistory(path)
+            let both = try await system.counts()
+            #expect((both.orders, both.users) == (55, counts.users + 5))
+        }
+    }
 }
 
 /// A small history with a bad line of each kind.
@@ -207,6 +232,11 @@ private struct ImportAnswer: Decodable {
     let newUsers: Int
     let newProducts: Int
     let amount: Int64
+}
+
+private struct ReplayAnswer: Decodable {
+    let sent: Int
+    let outcomes: [String: Int]
 }
 
 extension String {
