@@ -7,11 +7,17 @@ package import OpsMetrics
 package struct OperationsRoutes: Sendable {
     private let metrics: MetricsRegistry
     private let readiness: Readiness
+    private let dependencies: MetricFamily<Gauge>
 
     /// Creates the pages; the checks decide about readiness, liveness asks nobody.
     package init(metrics: MetricsRegistry, checks: [HealthCheck]) {
         self.metrics = metrics
         readiness = Readiness(checks)
+        dependencies = metrics.gauge(
+            "dependency_up",
+            help: "1 when a server that this process needs can be reached, 0 when not.",
+            labels: ["dependency"]
+        )
     }
 
     /// Adds the pages to a router, behind whatever middleware it has so far.
@@ -22,8 +28,11 @@ package struct OperationsRoutes: Sendable {
         router.get("/health/ready") { [readiness] _, _ in
             Self.readyResponse(await readiness.answers())
         }
-        router.get("/metrics") { [metrics] _, _ in
-            Response(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render())
+        router.get("/metrics") { [metrics, readiness, dependencies] _, _ in
+            for answer in await readiness.answers() {
+                dependencies.with(answer.name).set(answer.failure == nil ? 1 : 0)
+            }
+            return Response(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render())
         }
     }
 

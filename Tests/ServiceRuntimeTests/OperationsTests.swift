@@ -148,6 +148,18 @@ struct OperationsTests {
         }
     }
 
+    @Test("metrics tell which server can be reached")
+    func dependencies() async throws {
+        let router = Router()
+        let checks = [HealthCheck("postgres") {}, HealthCheck("redis") { throw Refusal() }]
+        OperationsRoutes(metrics: MetricsRegistry(), checks: checks).add(to: router)
+        try await Application(router: router).test(.router) { client in
+            let text = String(buffer: try await client.execute(uri: "/metrics", method: .get).body)
+            #expect(text.contains("\ndependency_up{dependency=\"postgres\"} 1\n"))
+            #expect(text.contains("\ndependency_up{dependency=\"redis\"} 0\n"))
+        }
+    }
+
     @Test("a body over the limit is 413, whether or not its length is announced", arguments: [10, 11])
     func bodyLimit(bytes: Int) async throws {
         let router = Router()
