@@ -233,7 +233,7 @@ struct OutboxStoreTests {
         }
     }
 
-    @Test("what was committed while its slot was being emptied stays")
+    @Test("a slot that somebody reads is left for the next time, and nobody waits behind the attempt")
     func rotatesBehindReader() async throws {
         try await Shop.withShop { shop in
             var relay = try await TestRelay(shop)
