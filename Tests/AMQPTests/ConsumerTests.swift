@@ -51,6 +51,25 @@ extension BrokerTests {
             }
         }
 
+        @Test("Deliveries come in batches, and are acknowledged in one go; those settled already are not counted")
+        func batches() async throws {
+            let topology = Broker.topology()
+            try await Broker.with(topology) { _ in
+                try await Broker.publish(Broker.messages(5, for: topology))
+                let consumer = try Broker.consumer(topology)
+                let first = await consumer.batch(upTo: 3, waiting: .seconds(1))
+                #expect(first.map(\.messageID) == ["in-0", "in-1", "in-2"])
+                let second = await consumer.batch(upTo: 10, waiting: .milliseconds(100))
+                #expect(second.map(\.messageID) == ["in-3", "in-4"])
+                #expect(await consumer.unsettledCount == 5)
+                #expect(await consumer.ack(first + second) == 5)
+                #expect(await consumer.ack(first) == 0)
+                #expect(await consumer.unsettledCount == 0)
+                await consumer.close(deadline: .now + .seconds(2))
+                #expect(await consumer.batch(upTo: 3, waiting: .seconds(1)).isEmpty)
+            }
+        }
+
         @Test("No more than the prefetch is unsettled at a time")
         func prefetch() async throws {
             let topology = Broker.topology()

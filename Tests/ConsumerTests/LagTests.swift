@@ -163,6 +163,18 @@ struct LagReportTests {
         #expect(report[.dlq]?.oldestSeconds == 20)
     }
 
+    @Test("while nobody can be asked, what waited still waits")
+    func unknown() {
+        var judgement = LagJudgement()
+        var statuses: [LagStatus] = []
+        for sample in 0..<LagWindow.size {
+            var measurement = measurement(depths: sample == 0 ? ["dataplatform.forward.v1": 5] : nil)
+            measurement.unacked = 0
+            statuses.append(judgement.judge(measurement, isSample: true, at: .now).status)
+        }
+        #expect(statuses.last == .stop)
+    }
+
     @Test("in JSON what is not known is null")
     func json() throws {
         var judgement = LagJudgement()

@@ -101,6 +101,9 @@ struct UnderWayTests {
         // Nothing of it is taken.
         await inFlight.begin([c])
         continuation.yield(1)
+        // Another end lets nobody pass who came later.
+        inFlight.end([c])
+        #expect(inFlight.waiting == 2)
         inFlight.end([a])
         await second.value
         inFlight.end([a, b])

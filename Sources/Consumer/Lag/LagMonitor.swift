@@ -129,6 +129,8 @@ struct LagMeasurement: Sendable {
 struct LagJudgement: Sendable {
     private var window = LagWindow()
     private var rate = DrainRate()
+    /// What the stages had when they were last known: who can't be asked has not become empty by that.
+    private var lastKnown: [LagReport.Stage: Int] = [:]
     /// Since when a stage has had messages without a gap.
     private var waitingSince: [LagReport.Stage: Date] = [:]
 
@@ -153,7 +155,8 @@ struct LagJudgement: Sendable {
             stage(.retry, tiers?.reduce(0) { $0 + $1.messages }, measurement.progress.oldestInRetry, measurement.at),
             stage(.dlq, measurement.depths.map { $0[BrokerNames.deadLetterQueue] ?? 0 }, nil, measurement.at),
         ]
-        let waiting = stages.filter { $0.stage != .dlq }.compactMap(\.messages).reduce(0, +)
+        for lag in stages where lag.stage != .dlq && lag.messages != nil { lastKnown[lag.stage] = lag.messages }
+        let waiting = lastKnown.values.reduce(0, +)
         let (delivered, settled) = (measurement.progress.delivered, measurement.progress.settled)
         rate.add(at: now, waiting: waiting, delivered: delivered)
         if isSample { window.add(.init(waiting: waiting, settled: settled, delivered: delivered)) }

@@ -68,7 +68,7 @@ struct LagReport: Sendable, Equatable, Encodable {
     /// The report in JSON; what is not known is null.
     func json() throws -> [UInt8] {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .custom { date, encoder in
             var text = encoder.singleValueContainer()
             try text.encode(date.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)))

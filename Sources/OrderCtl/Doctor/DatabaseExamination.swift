@@ -6,6 +6,8 @@ import ServiceRuntime
 /// Looks at PostgreSQL.
 struct DatabaseExamination {
     private static let timeout = Duration.seconds(10)
+    /// Among so many runs each job's last one is looked for.
+    private static let runsLookedAt = 500
     /// Clocks that differ more make delays and times of different machines hard to compare.
     private static let skewWarningSeconds = 0.5
     private static let skewFailureSeconds = 5.0
@@ -154,8 +156,13 @@ struct DatabaseExamination {
     /// The last runs of the scheduler's jobs.
     private func schedule() async throws -> Finding {
         let pool = PostgresPool(configuration: configuration, maximumConnections: 1, logger: OrderCtl.silence)
-        let runs = try await JobRunStore(pool).latest(deadline: .now + Self.timeout)
+        let history = try await JobRunStore(pool).history(
+            of: nil,
+            limit: Self.runsLookedAt,
+            deadline: .now + Self.timeout
+        )
         await pool.close()
+        let runs = Dictionary(grouping: history, by: \.job).compactMap { $0.value.first }
         guard !runs.isEmpty else { return .unknown("schedule", "no job has run yet") }
         let failed = runs.filter { $0.result == .failed || $0.result == .timedOut }.map(\.job).sorted()
         if !failed.isEmpty {
