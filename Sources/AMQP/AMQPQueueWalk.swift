@@ -21,7 +21,7 @@ package actor AMQPQueueWalk {
 
     private nonisolated let executor = ThreadExecutor()
     private let queue: String
-    private let tick: Duration
+    private let configuration: AMQPConfiguration
     private var step: Int
     private var link: Link?
     private var failure: AMQPError?
@@ -46,15 +46,15 @@ package actor AMQPQueueWalk {
         package let isBusy: Bool
     }
 
-    /// Creates a walk; ``begin(_:deadline:)`` connects.
+    /// Creates a walk; ``begin(deadline:)`` connects.
     package init(queue: String, configuration: AMQPConfiguration) {
         self.init(queue: queue, configuration: configuration, firstStep: Self.firstStep)
     }
 
     init(queue: String, configuration: AMQPConfiguration, firstStep: Int) {
         self.queue = queue
+        self.configuration = configuration
         step = firstStep
-        tick = configuration.tick
     }
 
     deinit {
@@ -62,15 +62,12 @@ package actor AMQPQueueWalk {
     }
 
     /// Connects and looks how much there is. Throws `channelClosed(404)` when there is no such queue.
-    package func begin(
-        _ configuration: AMQPConfiguration,
-        deadline: ContinuousClock.Instant
-    ) async throws(AMQPError) -> Start {
+    package func begin(deadline: ContinuousClock.Instant) async throws(AMQPError) -> Start {
         let opened = try Link.open(configuration, deadline: deadline)
         let depth = try opened.depth(of: queue, deadline: deadline)
         link = opened
         readyAtStart = depth.ready
-        executor.watch(opened.descriptor, tick: tick) { [weak self] in
+        executor.watch(opened.descriptor, tick: configuration.tick) { [weak self] in
             self?.assumeIsolated { $0.onSocketEvent() }
         }
         return Start(messages: depth.ready, isBusy: depth.consumers > 0)
@@ -111,16 +108,12 @@ package actor AMQPQueueWalk {
             // all of it is here, its order would change.
             buffer.removeAll()
             while lastWasRedelivered, try await take(deadline: deadline) != nil { buffer.removeAll() }
-            guard let link else { throw AMQPError(.connectionLost, "the connection ended") }
-            for tag in consumerTags { try link.cancel(consumerTag: tag, deadline: deadline) }
-            try receive()
-            buffer.removeAll()
-            if !unsettled.isEmpty {
-                let ready = try link.depth(of: queue, deadline: deadline).ready + unsettled.count
-                try link.refuseAll(requeue: true)
-                try await waitUntil(ready, over: link, deadline: deadline)
-            }
-            link.close(deadline: min(deadline, .now + .seconds(1)))
+            let expected = try readyAfterwards(deadline: deadline)
+            executor.unwatch()
+            // The end of the channel hands back everything in its order, which giving back one by one does not.
+            link?.close(deadline: min(deadline, .now + .seconds(1)))
+            link = nil
+            try await waitUntil(expected, deadline: deadline)
         } catch {
             drop(because: error)
             throw error
@@ -192,16 +185,25 @@ package actor AMQPQueueWalk {
         buffer.append(AMQPDelivery(content, generation: 0, tag: tag, redelivered: redelivered))
     }
 
+    /// How many messages will be ready once what is here has been handed back.
+    private func readyAfterwards(deadline: ContinuousClock.Instant) throws(AMQPError) -> Int {
+        guard let link else { throw AMQPError(.connectionLost, "the connection ended") }
+        // What was on its way before the answer to the first question is here with the second one's.
+        _ = try link.depth(of: queue, deadline: deadline)
+        try receive()
+        let ready = try link.depth(of: queue, deadline: deadline).ready
+        try receive()
+        return ready + unsettled.count
+    }
+
     /// Waits until so many are ready; others may take some meanwhile, so not for ever.
-    private func waitUntil(
-        _ ready: Int,
-        over link: Link,
-        deadline: ContinuousClock.Instant
-    ) async throws(AMQPError) {
+    private func waitUntil(_ ready: Int, deadline: ContinuousClock.Instant) async throws(AMQPError) {
         let limit = min(deadline, .now + Self.returnLimit)
-        while try link.depth(of: queue, deadline: deadline).ready < ready, !limit.isPast {
+        let observer = try Link.open(configuration, deadline: deadline)
+        while try observer.depth(of: queue, deadline: deadline).ready < ready, !limit.isPast {
             try? await Task.sleep(for: .milliseconds(5))
         }
+        observer.close(deadline: min(deadline, .now + .seconds(1)))
     }
 
     // MARK: Connection
@@ -222,10 +224,9 @@ package actor AMQPQueueWalk {
     }
 
     private func drop(because error: AMQPError) {
-        guard link != nil else { return }
         executor.unwatch()
         link = nil
-        failure = error
+        failure = failure ?? error
         unsettled.removeAll()
         buffer.removeAll()
     }

@@ -272,14 +272,6 @@ import ThreadExecutor
         try unsafe check(amqp_send_method(state, Self.channel, jumun_basic_cancel, &request))
     }
 
-    /// Stops the deliveries of a consumer; what it was given stays unsettled.
-    func cancel(consumerTag: String, deadline: ContinuousClock.Instant) throws(AMQPError) {
-        try limitAnswers(until: deadline)
-        defer { pool.recycle() }
-        unsafe _ = amqp_basic_cancel(state, Self.channel, pool.bytes(consumerTag))
-        try unsafe check(amqp_get_rpc_reply(state))
-    }
-
     /// Sends a message, mandatory; check it with `AMQPMessage.refusal(maximumBodyBytes:)` first.
     ///
     /// Blocks as long as the socket takes no more bytes, so see ``CallGuard``.
@@ -336,11 +328,6 @@ import ThreadExecutor
     /// Gives one delivery back, or drops (dead-letters) it.
     func refuse(_ tag: UInt64, requeue: Bool) throws(AMQPError) {
         try unsafe check(amqp_basic_nack(state, Self.channel, tag, 0, requeue ? 1 : 0))
-    }
-
-    /// Gives back all deliveries that are unsettled.
-    func refuseAll(requeue: Bool) throws(AMQPError) {
-        try unsafe check(amqp_basic_nack(state, Self.channel, 0, 1, requeue ? 1 : 0))
     }
 
     /// Says goodbye and waits for the answer until the deadline; drop the link afterwards.

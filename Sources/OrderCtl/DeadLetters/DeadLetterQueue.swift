@@ -25,7 +25,7 @@ struct DeadLetterQueue {
     ) async throws -> Int {
         let walk = AMQPQueueWalk(queue: BrokerNames.deadLetterQueue, configuration: broker)
         do {
-            let start = try await walk.begin(broker, deadline: .now + Self.connectTimeout)
+            let start = try await walk.begin(deadline: .now + Self.connectTimeout)
             guard !start.isBusy else {
                 throw ProcessFailure(
                     "another command goes through the dead letters; try again when it is done",
