@@ -16,6 +16,8 @@ package actor AMQPQueueWalk {
     package static let maximumStep = 65_535
     /// When nothing comes for this long, the queue is asked whether it has anything left.
     private static let quietTime = Duration.milliseconds(200)
+    /// The same while some are missing that were there at the start.
+    private static let missingTime = Duration.seconds(2)
     /// How long the broker may take to put back what the walk hands back.
     private static let returnLimit = Duration.seconds(5)
 
@@ -28,6 +30,7 @@ package actor AMQPQueueWalk {
 
     private var readyAtStart = 0
     private var handedOut = 0
+    private var arrived = 0
     private var buffer: Deque<AMQPDelivery> = []
     private var unsettled: Set<UInt64> = []
     private var consumerTags: [String] = []
@@ -132,7 +135,8 @@ package actor AMQPQueueWalk {
             try receive()
             guard buffer.isEmpty else { continue }
             guard !deadline.isPast else { throw AMQPError(.timedOut, "the broker sends no messages") }
-            if lastArrival.duration(to: .now) > Self.quietTime, try isDrained(deadline: deadline) { return nil }
+            let patience = arrived < readyAtStart ? Self.missingTime : Self.quietTime
+            if lastArrival.duration(to: .now) > patience, try isDrained(deadline: deadline) { return nil }
             // Others of this actor may have their turn: an acknowledgement, a heartbeat.
             await Task.yield()
         }
@@ -158,6 +162,8 @@ package actor AMQPQueueWalk {
         guard let link else { throw AMQPError(.connectionLost, "there is no connection") }
         lastArrival = .now
         let depth = try keep { () throws(AMQPError) in try link.depth(of: queue, deadline: deadline) }
+        // What was on its way before the first answer is here with the second one.
+        _ = try keep { () throws(AMQPError) in try link.depth(of: queue, deadline: deadline) }
         try receive()
         return depth.ready == 0 && buffer.isEmpty
     }
@@ -180,6 +186,7 @@ package actor AMQPQueueWalk {
         guard case .delivery(let tag, let redelivered) = content.origin else { return }
         unsettled.insert(tag)
         credit -= 1
+        arrived += 1
         lastWasRedelivered = redelivered
         lastArrival = .now
         buffer.append(AMQPDelivery(content, generation: 0, tag: tag, redelivered: redelivered))

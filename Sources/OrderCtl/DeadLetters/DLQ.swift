@@ -194,6 +194,9 @@ extension DLQ {
             discussion: OrderCtl.environment
         )
 
+        /// How much is written at once.
+        private static let writtenBytes = 64 * 1_024
+
         @Option(help: "The file to write; standard output when not given.")
         var out: String?
 
@@ -201,20 +204,25 @@ extension DLQ {
             await ServiceProcess.main("orderctl") { settings, _ in
                 let queue = DeadLetterQueue(broker: try OrderCtl.broker(settings))
                 let target = try open()
+                var lines = Data()
                 var count = 0
                 try await queue.walk { letter, _ in
-                    let line = try DeadLetterMessage(letter: letter).json + "\n"
-                    if let target { try target.write(contentsOf: Data(line.utf8)) } else { print(line, terminator: "") }
+                    lines.append(contentsOf: Data((try DeadLetterMessage(letter: letter).json + "\n").utf8))
                     count += 1
+                    if lines.count >= Self.writtenBytes {
+                        try target.write(contentsOf: lines)
+                        lines.removeAll(keepingCapacity: true)
+                    }
                     return true
                 }
-                try target?.close()
+                try target.write(contentsOf: lines)
+                try target.close()
                 Console.note("\(grouped(count)) dead letters written\(out.map { " to \($0)" } ?? "")\n")
             }
         }
 
-        private func open() throws -> FileHandle? {
-            guard let out else { return nil }
+        private func open() throws -> FileHandle {
+            guard let out else { return .standardOutput }
             guard FileManager.default.createFile(atPath: out, contents: nil),
                 let file = FileHandle(forWritingAtPath: out)
             else { throw ProcessFailure("\(out) cannot be written", exitCode: ExitCode.usage) }
