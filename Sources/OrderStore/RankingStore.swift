@@ -23,6 +23,11 @@ package enum RankingStore {
     /// Another run is going on; nothing was done.
     package struct AlreadyRunning: Error {}
 
+    /// The sums that are kept cannot be right; nothing was changed.
+    package struct SumsAreWrong: Error, CustomStringConvertible {
+        package let description = "the sums that are kept are wrong: see `aggregator verify`, then `aggregator rebuild`"
+    }
+
     /// What is asked of a run.
     package struct Request: Sendable {
         /// The end of the window; nil for the moment at which the run looks. Sales after it are not counted.
@@ -59,8 +64,8 @@ package enum RankingStore {
     ///   - connection: where it is done; after an error it is closed, which gives back the lock against a second run.
     ///   - database: where further connections are made, to count the ledger of several days at once.
     /// - Returns: the run and its lists.
-    /// - Throws: ``AlreadyRunning``, or `PostgresError`. Then nothing was changed, unless the answer to COMMIT was
-    ///   lost; either way the next run goes on from what is there.
+    /// - Throws: ``AlreadyRunning``, ``SumsAreWrong`` or `PostgresError`. Then nothing was changed, unless the answer
+    ///   to COMMIT was lost; either way the next run goes on from what is there.
     package static func run(
         _ request: Request,
         on connection: PostgresConnection,
@@ -159,6 +164,8 @@ package enum RankingStore {
         // It looks at all products, so not with every run.
         if hasMoved { steps.append(PostgresStep(Statements.forgetProducts)) }
         let rows = try await connection.pipeline(steps, deadline: deadline)[1]
+        // A sum cannot be less than nothing: a cancellation is seen no earlier than its sale.
+        guard try rows[0].get("negative", as: Int64.self) == 0 else { throw SumsAreWrong() }
         return Taken(
             rowsRead: try rows[0].get("rows_read"),
             productsTouched: try rows[0].get("products_touched"),
@@ -286,7 +293,7 @@ extension RankingStore {
         /// Everything at once, so that the hours which the totals gain and lose are those of before: what is new in
         /// them is no part of the totals yet.
         ///
-        /// Updates and inserts, not upserts: a cancellation alone is negative, which the tables do not take.
+        /// Upserts, since a join would be planned by statistics of a table that has just grown.
         static let takeNew = SQLStatement(
             "ranking_take_new",
             """
@@ -298,18 +305,14 @@ extension RankingStore {
                         OR txid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
                     AND NOT pg_visible_in_snapshot(txid, $1::text::pg_snapshot)
                 GROUP BY 1, 2
-            ), changed_hour AS (
-                UPDATE sales_hourly kept
-                SET quantity = kept.quantity + new.quantity, amount = kept.amount + new.amount
+            ), summed_hour AS (
+                INSERT INTO sales_hourly AS kept (hour, product_id, quantity, amount)
+                SELECT hour, product_id, quantity, amount
                 FROM new
-                WHERE kept.hour = new.hour AND kept.product_id = new.product_id
-                RETURNING kept.hour, kept.product_id
-            ), added_hour AS (
-                INSERT INTO sales_hourly (hour, product_id, quantity, amount)
-                SELECT new.hour, new.product_id, new.quantity, new.amount
-                FROM new
-                LEFT JOIN changed_hour c ON c.hour = new.hour AND c.product_id = new.product_id
-                WHERE c.hour IS NULL AND new.hour >= $2
+                WHERE hour >= $2
+                ON CONFLICT (hour, product_id) DO UPDATE
+                SET quantity = kept.quantity + excluded.quantity, amount = kept.amount + excluded.amount
+                RETURNING quantity, amount
             ), moved AS (
                 SELECT product_id,
                        CASE WHEN hour >= $3 AND hour < $4 THEN quantity ELSE -quantity END AS quantity,
@@ -326,21 +329,18 @@ extension RankingStore {
                     SELECT product_id, quantity, amount FROM new WHERE hour >= $3 AND hour < $4
                 ) part
                 GROUP BY product_id
-            ), changed_total AS (
-                UPDATE sales_window total
-                SET quantity = total.quantity + change.quantity, amount = total.amount + change.amount
+            ), summed_total AS (
+                INSERT INTO sales_window AS total (product_id, quantity, amount)
+                SELECT product_id, quantity, amount
                 FROM change
-                WHERE total.product_id = change.product_id
-                RETURNING total.product_id
-            ), added_total AS (
-                INSERT INTO sales_window (product_id, quantity, amount)
-                SELECT change.product_id, change.quantity, change.amount
-                FROM change
-                LEFT JOIN changed_total c ON c.product_id = change.product_id
-                WHERE c.product_id IS NULL
+                ON CONFLICT (product_id) DO UPDATE
+                SET quantity = total.quantity + excluded.quantity, amount = total.amount + excluded.amount
+                RETURNING quantity, amount
             )
             SELECT (SELECT coalesce(sum(rows), 0)::bigint FROM new) AS rows_read,
-                   (SELECT count(*) FROM change) AS products_touched
+                   (SELECT count(*) FROM change) AS products_touched,
+                   (SELECT count(*) FROM summed_hour WHERE quantity < 0 OR amount < 0)
+                       + (SELECT count(*) FROM summed_total WHERE quantity < 0 OR amount < 0) AS negative
             """
         )
 

@@ -36,6 +36,12 @@ ALTER TABLE aggregation_runs
     ADD CONSTRAINT aggregation_runs_trigger_check CHECK (trigger IN ('manual', 'schedule'));
 
 TRUNCATE sales_hourly, sales_window;
+ALTER TABLE sales_hourly
+    ADD CONSTRAINT sales_hourly_quantity_check CHECK (quantity >= 0),
+    ADD CONSTRAINT sales_hourly_amount_check CHECK (amount >= 0);
+ALTER TABLE sales_window
+    ADD CONSTRAINT sales_window_quantity_check CHECK (quantity >= 0),
+    ADD CONSTRAINT sales_window_amount_check CHECK (amount >= 0);
 ALTER TABLE sales_window ADD CONSTRAINT sales_window_product_id_fkey
     FOREIGN KEY (product_id) REFERENCES products (id) ON DELETE RESTRICT;
 ALTER TABLE sales_hourly ADD CONSTRAINT sales_hourly_product_id_fkey
