@@ -27,14 +27,20 @@ extension RankingStore {
         deadline: ContinuousClock.Instant
     ) async throws -> Standing {
         let window = RankingWindow(mode, endingAt: now)
-        let rows = try await connection.query(
-            ReaderStatements.standing,
+        // The plan holds for this round trip alone, which is a transaction of its own.
+        let rows = try await connection.pipeline(
             [
-                .text(mode.rawValue), .timestamp(window.firstHour), .timestamp(window.endHour),
-                .timestamp(now - longestRest), .timestamp(now + longestRest),
+                PostgresStep(Statements.planForNewRows),
+                PostgresStep(
+                    ReaderStatements.standing,
+                    [
+                        .text(mode.rawValue), .timestamp(window.firstHour), .timestamp(window.endHour),
+                        .timestamp(now - longestRest), .timestamp(now + longestRest),
+                    ]
+                ),
             ],
             deadline: deadline
-        )
+        )[1]
         guard let row = rows.first else { return Standing(isDue: true, version: nil, mismatches: nil) }
         return Standing(
             isDue: try row.get("is_up_to_date", as: Bool?.self) != true,

@@ -21,15 +21,15 @@ extension RankingStore {
     ) async throws -> Taken {
         let begun = try await connection.pipeline(
             [
-                PostgresStep(RecountStatements.exportSnapshot),
+                PostgresStep(Statements.planForLists), PostgresStep(RecountStatements.exportSnapshot),
                 PostgresStep(RecountStatements.hoursWithSales, [.timestamp(keptFrom)]),
                 PostgresStep(RecountStatements.forgetAllHours),
                 PostgresStep(RecountStatements.forgetAllProducts),
             ],
             deadline: deadline
         )
-        let snapshot: String = try begun[0][0].get("snapshot")
-        let hours = try begun[1].map { try $0.get("hour", as: Date.self) }
+        let snapshot: String = try begun[1][0].get("snapshot")
+        let hours = try begun[2].map { try $0.get("hour", as: Date.self) }
         let days = Days(hours)
         let rowsRead = try await withThrowingTaskGroup(of: Int64.self) { group in
             for _ in 0..<min(counters, days.count) {

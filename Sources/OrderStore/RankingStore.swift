@@ -124,9 +124,12 @@ package enum RankingStore {
         deadline: ContinuousClock.Instant
     ) async throws -> (progress: Progress?, hasForeignRows: Bool) {
         let rows = try await connection.pipeline(
-            [PostgresStep(Statements.begin), PostgresStep(Statements.selectProgress)],
+            [
+                PostgresStep(Statements.begin), PostgresStep(Statements.planForNewRows),
+                PostgresStep(Statements.selectProgress),
+            ],
             deadline: deadline
-        )[1]
+        )[2]
         let hasForeignRows = try rows[0].get("has_foreign_rows", as: Bool.self)
         guard try rows[0].get("can_go_on"), let snapshot: String = try rows[0].get("snapshot") else {
             return (nil, hasForeignRows)
@@ -151,7 +154,6 @@ package enum RankingStore {
         let keptFrom = max(keptFrom, last.keptFrom)
         let hasMoved = (last.firstHour, last.endHour) != (window.firstHour, window.endHour)
         var steps = [
-            PostgresStep(Statements.planForNewRows),
             PostgresStep(
                 Statements.takeNew,
                 [
@@ -163,7 +165,7 @@ package enum RankingStore {
         ]
         // It looks at all products, so not with every run.
         if hasMoved { steps.append(PostgresStep(Statements.forgetProducts)) }
-        let rows = try await connection.pipeline(steps, deadline: deadline)[1]
+        let rows = try await connection.pipeline(steps, deadline: deadline)[0]
         // A sum cannot be less than nothing: a cancellation is seen no earlier than its sale.
         guard try rows[0].get("negative", as: Int64.self) == 0 else { throw SumsAreWrong() }
         return Taken(
@@ -272,7 +274,8 @@ extension RankingStore {
             """
         )
 
-        /// The few new rows are found through indexes, whatever the statistics of a ledger say that has just grown.
+        /// The few new rows are found through indexes, whatever the statistics of a ledger say that has just grown;
+        /// also that there are none, which looks cheap by reading all where many are expected.
         static let planForNewRows = SQLStatement(
             "ranking_plan_for_new_rows",
             """
@@ -281,7 +284,7 @@ extension RankingStore {
             """
         )
 
-        /// The lists need every product.
+        /// A recount needs every hour, and the lists every product.
         static let planForLists = SQLStatement(
             "ranking_plan_for_lists",
             """
