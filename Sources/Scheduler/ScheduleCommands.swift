@@ -201,7 +201,7 @@ extension JobRunStore.JobRun {
     /// One line of what was said, and how many times before it came to nothing else.
     fileprivate var remark: String {
         let times = missed == 0 ? nil : "also for \(missed) missed \(missed == 1 ? "time" : "times") before"
-        let line = detail?.split(whereSeparator: \.isNewline).last.map(String.init)
+        let line = detail?.split(whereSeparator: \.isNewline).last?.split(separator: " ").joined(separator: " ")
         return String([times, line].compactMap(\.self).joined(separator: "; ").prefix(100))
     }
 }
