@@ -11,6 +11,7 @@ rule differs, by design, in that it runs a time that comes twice both times. The
 import random
 import sys
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -19,13 +20,6 @@ from croniter.croniter import CroniterBadDateError
 CASES = 10_500
 RUNS = 3
 ZONES = ["Asia/Seoul", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe"]
-# Local times near which each of these zones changes its clocks, in some years.
-CHANGES = {
-    "America/New_York": [(3, 8), (3, 14), (11, 1), (11, 7)],
-    "Europe/Berlin": [(3, 25), (3, 31), (10, 25), (10, 31)],
-    "Australia/Lord_Howe": [(4, 1), (4, 7), (10, 1), (10, 7)],
-    "Asia/Seoul": [(1, 1)],
-}
 MINUTE = timedelta(minutes=1)
 
 
@@ -76,14 +70,32 @@ def expression(draw):
     )
 
 
+@cache
+def changes(zone, year):
+    """The moments at which the clock of the zone is changed in a year."""
+    start = int(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp())
+
+    def offset(second):
+        return datetime.fromtimestamp(second, zone).utcoffset()
+
+    found = []
+    for day in range(start, start + 365 * 86_400, 86_400):
+        low, high = day, day + 86_400
+        if offset(low) != offset(high):
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
+            found.append(high)
+    return found
+
+
 def moment(draw, zone):
+    """Any second of many years, and every other time one near a change of the clock."""
     year = draw.randint(2000, 2036)
-    if draw.random() < 0.5:
-        wall = datetime(year, 1, 1) + timedelta(seconds=draw.randrange(366 * 86_400))
-    else:
-        month, day = draw.choice(CHANGES[zone.key])
-        wall = datetime(year, month, day) + timedelta(seconds=draw.randrange(-86_400, 86_400))
-    return int(wall.replace(tzinfo=zone).timestamp())
+    near = changes(zone, year)
+    if near and draw.random() < 0.5:
+        return draw.choice(near) + draw.randrange(-3 * 3_600, 3 * 3_600)
+    return int(datetime(year, 1, 1, tzinfo=timezone.utc).timestamp()) + draw.randrange(366 * 86_400)
 
 
 def instant(wall, zone, fold=0):
