@@ -47,7 +47,8 @@ struct Run: AsyncParsableCommand {
             let request = RankingStore.Request(
                 at: at,
                 mode: try Aggregator.window(window, settings),
-                trigger: trigger == .schedule ? .schedule : .manual
+                trigger: trigger == .schedule ? .schedule : .manual,
+                fence: try settings.fence()
             )
             try await request.carryOut(settings, format: format)
         }
@@ -86,6 +87,8 @@ extension RankingStore.Request {
                 "another run is going on; nothing was done, try again when it has ended",
                 exitCode: ServiceRuntime.ExitCode.temporaryFailure
             )
+        } catch is RankingStore.Outdated {
+            throw ProcessFailure("a run that was started later has been saved already; nothing was done")
         }
     }
 }
@@ -98,4 +101,12 @@ private func parseTime(_ text: String) throws -> Date {
         throw ValidationError("'\(text)' is no time in RFC 3339; write it as in 2026-01-31T09:05:00Z")
     }
     return date.wholeMilliseconds
+}
+
+extension Settings {
+    /// `JUMUN_FENCE`, which the scheduler sets; nil when somebody else starts the run.
+    fileprivate func fence() throws -> Int64? {
+        guard try string("JUMUN_FENCE", default: "") != "" else { return nil }
+        return Int64(try integer("JUMUN_FENCE", in: 1...Int.max))
+    }
 }

@@ -28,6 +28,9 @@ package enum RankingStore {
         package let description = "the sums that are kept are wrong: see `aggregator verify`, then `aggregator rebuild`"
     }
 
+    /// A run with a higher fencing number has been saved; nothing was done.
+    package struct Outdated: Error {}
+
     /// What is asked of a run.
     package struct Request: Sendable {
         /// The end of the window; nil for the moment at which the run looks. Sales after it are not counted.
@@ -36,18 +39,22 @@ package enum RankingStore {
         package let trigger: AggregationRun.Trigger
         /// Whether the ledger is counted even where a run could go on from the one before.
         package let recounts: Bool
+        /// The fencing number that the scheduler gave to it; nil when nobody did.
+        package let fence: Int64?
 
         /// Makes a request.
         package init(
             at: Date? = nil,
             mode: RankingWindow.Mode = .rolling,
             trigger: AggregationRun.Trigger,
-            recounts: Bool = false
+            recounts: Bool = false,
+            fence: Int64? = nil
         ) {
             self.at = at
             self.mode = mode
             self.trigger = trigger
             self.recounts = recounts
+            self.fence = fence
         }
     }
 
@@ -64,7 +71,7 @@ package enum RankingStore {
     ///   - connection: where it is done; after an error it is closed, which gives back the lock against a second run.
     ///   - database: where further connections are made, to count the ledger of several days at once.
     /// - Returns: the run and its lists.
-    /// - Throws: ``AlreadyRunning``, ``SumsAreWrong`` or `PostgresError`. Then nothing was changed, unless the answer
+    /// - Throws: ``AlreadyRunning``, ``Outdated``, ``SumsAreWrong`` or `PostgresError`. Then nothing was changed, unless the answer
     ///   to COMMIT was lost; either way the next run goes on from what is there.
     package static func run(
         _ request: Request,
@@ -192,10 +199,12 @@ package enum RankingStore {
                 .timestamp(window.to), .timestamp(window.firstHour), .timestamp(window.endHour),
                 .timestamp(taken.keptFrom), .bool(hasForeignRows), .int64(taken.rowsRead),
                 .int64(taken.productsTouched), .timestamp(startedAt), .timestamp(max(startedAt, Date())),
+                request.fence.map { .int64($0) } ?? .null,
             ],
             deadline: deadline
         )
-        let run = try AggregationRun(row: rows[0])
+        guard let row = rows.first else { throw Outdated() }
+        let run = try AggregationRun(row: row)
         let list = [
             PostgresValue.int64(run.version.run), .int64(Int64(listLimit)), .timestamp(window.firstHour),
             .timestamp(window.from), .timestamp(window.to), .timestamp(window.endHour),
@@ -363,19 +372,21 @@ extension RankingStore {
             """
         )
 
+        /// Inserts nothing when a run that the scheduler started later has been saved.
         static let insertRun = SQLStatement(
             "ranking_insert_run",
             """
             INSERT INTO aggregation_runs (
                 trigger, mode, as_of, window_from, window_to, first_hour, end_hour, kept_from, has_foreign_rows, base,
-                target, rows_read, products_touched, started_at, finished_at
+                target, rows_read, products_touched, started_at, finished_at, fence
             )
             SELECT $1, $2, $4, $3, $4, $5, $6, $7, $8,
                 coalesce(
                     (SELECT target FROM aggregation_runs ORDER BY id DESC LIMIT 1),
                     pg_current_snapshot()
                 ),
-                pg_current_snapshot(), $9, $10, $11, $12
+                pg_current_snapshot(), $9, $10, $11, $12, $13::bigint
+            WHERE NOT EXISTS (SELECT FROM aggregation_runs WHERE fence > $13::bigint)
             RETURNING id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
                 finished_at, publication, mismatches
             """

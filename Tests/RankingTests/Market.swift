@@ -111,11 +111,12 @@ struct Market: Sendable {
     func run(
         at time: Date,
         _ mode: RankingWindow.Mode = .rolling,
-        recounts: Bool = false
+        recounts: Bool = false,
+        fence: Int64? = nil
     ) async throws -> RankingStore.Outcome {
         let connection = try await shop.connect()
         let outcome = try await RankingStore.run(
-            RankingStore.Request(at: time, mode: mode, trigger: .manual, recounts: recounts),
+            RankingStore.Request(at: time, mode: mode, trigger: .manual, recounts: recounts, fence: fence),
             on: connection,
             in: database,
             deadline: .now + Shop.timeout
