@@ -29,6 +29,7 @@ package actor AMQPQueueWalk {
     private var failure: AMQPError?
 
     private var readyAtStart = 0
+    private var consumersAtStart = 0
     private var handedOut = 0
     private var arrived = 0
     private var buffer: Deque<AMQPDelivery> = []
@@ -70,6 +71,7 @@ package actor AMQPQueueWalk {
         let depth = try opened.depth(of: queue, deadline: deadline)
         link = opened
         readyAtStart = depth.ready
+        consumersAtStart = depth.consumers
         executor.watch(opened.descriptor, tick: configuration.tick) { [weak self] in
             self?.assumeIsolated { $0.onSocketEvent() }
         }
@@ -111,12 +113,11 @@ package actor AMQPQueueWalk {
             // all of it is here, its order would change.
             buffer.removeAll()
             while lastWasRedelivered, try await take(deadline: deadline) != nil { buffer.removeAll() }
-            let expected = try readyAfterwards(deadline: deadline)
             executor.unwatch()
             // The end of the channel hands back everything in its order, which giving back one by one does not.
             link?.close(deadline: min(deadline, .now + .seconds(1)))
             link = nil
-            try await waitUntil(expected, deadline: deadline)
+            if !consumerTags.isEmpty { try await waitUntilReturned(deadline: deadline) }
         } catch {
             drop(because: error)
             throw error
@@ -192,22 +193,11 @@ package actor AMQPQueueWalk {
         buffer.append(AMQPDelivery(content, generation: 0, tag: tag, redelivered: redelivered))
     }
 
-    /// How many messages will be ready once what is here has been handed back.
-    private func readyAfterwards(deadline: ContinuousClock.Instant) throws(AMQPError) -> Int {
-        guard let link else { throw AMQPError(.connectionLost, "the connection ended") }
-        // What was on its way before the answer to the first question is here with the second one's.
-        _ = try link.depth(of: queue, deadline: deadline)
-        try receive()
-        let ready = try link.depth(of: queue, deadline: deadline).ready
-        try receive()
-        return ready + unsettled.count
-    }
-
-    /// Waits until so many are ready; others may take some meanwhile, so not for ever.
-    private func waitUntil(_ ready: Int, deadline: ContinuousClock.Instant) async throws(AMQPError) {
-        let limit = min(deadline, .now + Self.returnLimit)
+    /// Waits until the queue has noticed: it puts the messages back as it lets go of the consumers.
+    private func waitUntilReturned(deadline: ContinuousClock.Instant) async throws(AMQPError) {
+        let limit = ContinuousClock.now + Self.returnLimit
         let observer = try Link.open(configuration, deadline: deadline)
-        while try observer.depth(of: queue, deadline: deadline).ready < ready, !limit.isPast {
+        while !limit.isPast, try observer.depth(of: queue, deadline: deadline).consumers > consumersAtStart {
             try? await Task.sleep(for: .milliseconds(5))
         }
         observer.close(deadline: min(deadline, .now + .seconds(1)))
