@@ -140,6 +140,9 @@ extension DeliveryTrail {
         )
 
         /// An event for each change of state. The one that the outbox does not have any more was confirmed long ago.
+        ///
+        /// It was confirmed at the first acknowledgement of its shard that covers it. `last_id` only rises with `n`, so
+        /// where it reaches the event is found by halving, and from there on the first that covers it counts.
         static let events = SQLStatement(
             "trail_events",
             """
@@ -154,22 +157,23 @@ extension DeliveryTrail {
                 FROM order_transitions
                 WHERE order_id = $1
             )
-            SELECT e.event_id, change.sequence, change.type,
-                coalesce(e.occurred_at, change.occurred_at) AS occurred_at,
-                e.event_id IS NULL OR (a.at IS NOT NULL AND p.event_id IS NULL) AS is_confirmed,
-                a.at AS confirmed_at
+            SELECT coalesce(e.event_id, parked.event_id) AS event_id, change.sequence, change.type,
+                coalesce(e.occurred_at, parked.occurred_at, change.occurred_at) AS occurred_at,
+                parked.event_id IS NULL AND (e.event_id IS NULL OR confirmed.at IS NOT NULL) AS is_confirmed,
+                CASE WHEN parked.event_id IS NULL THEN confirmed.at END AS confirmed_at
             FROM change
             LEFT JOIN outbox_events e ON e.order_id = $1 AND e.sequence = change.sequence
+            LEFT JOIN outbox_parked parked
+                ON parked.order_id = $1 AND parked.sequence = change.sequence AND parked.redriven_at IS NULL
             LEFT JOIN LATERAL (
-                SELECT at
-                FROM outbox_acks
-                WHERE shard = e.shard AND at >= e.occurred_at - interval '1 minute'
-                    AND (pg_visible_in_snapshot(e.txid, base)
-                        OR (e.id <= after_id AND pg_visible_in_snapshot(e.txid, target)))
-                ORDER BY shard, at
+                SELECT a.at
+                FROM outbox_acks a
+                WHERE a.shard = e.shard AND a.at >= e.occurred_at - interval '1 minute'
+                    AND (pg_visible_in_snapshot(e.txid, a.base)
+                        OR (e.id <= a.after_id AND pg_visible_in_snapshot(e.txid, a.target)))
+                ORDER BY a.shard, a.at
                 LIMIT 1
-            ) a ON true
-            LEFT JOIN outbox_parked p ON p.event_id = e.event_id AND p.redriven_at IS NULL
+            ) confirmed ON true
             ORDER BY change.sequence
             LIMIT $2
             """

@@ -85,12 +85,15 @@ struct DeliveryNotesTests {
                 script: Self.script(order: order.text, first: first.text, second: second.text),
                 deadline: .now + Shop.timeout
             )
+            // In a transaction after theirs, whose snapshot sees them.
+            try await connection.execute(script: Self.acknowledgement, deadline: .now + Shop.timeout)
             await connection.close()
             let trail = DeliveryTrail(shop.pool)
             let events = try #require(try await trail.events(of: order, deadline: .now + Shop.timeout))
             #expect(events.map(\.type) == ["order.paid.v1", "order.cancelled.v1"])
             #expect(events.map(\.sequence) == [1, 2] && events.map(\.eventID) == [first, second])
             #expect(events.map(\.status) == [.delivered, .deadLettered])
+            #expect(events.map(\.confirmedAt) == [Self.now.addingTimeInterval(11), Self.now.addingTimeInterval(11)])
             #expect(events[0].attempts.map(\.outcome) == [.retried, .postponed, .deadLettered, .delivered])
             #expect(events[0].attempts.map(\.number) == [1, 1, 2, 1])
             #expect(events[0].attempts.map(\.status) == [503, 429, 422, 202])
@@ -106,6 +109,15 @@ struct DeliveryNotesTests {
             #expect((later.samples, later.p50Ms) == (0, nil))
         }
     }
+
+    /// The shard's relay says that all is confirmed, and says it again later.
+    private static let acknowledgement = """
+        INSERT INTO outbox_acks (shard, slot, n, base, target, after_id, last_id, epoch, at)
+        SELECT 0, outbox_slot(now()), more.n, pg_current_snapshot(), pg_current_snapshot(), 0, max(e.id), outbox_epoch(),
+            to_timestamp(1769850309 + more.n)
+        FROM outbox_events e, (VALUES (2), (3)) AS more (n)
+        GROUP BY more.n
+        """
 
     private static func script(order: String, first: String, second: String) -> String {
         """
