@@ -181,7 +181,7 @@ let package = Package(
             name: "OrderCtlTests",
             dependencies: [
                 "OrderCtl", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore", "SeededRandom",
-                "ServiceRuntime",                .argumentParser, .hummingbird, .hummingbirdTesting,
+                "ServiceRuntime", .argumentParser, .hummingbird, .hummingbirdTesting,
             ]
         ),
         .testTarget(name: "OrderDomainTests", dependencies: ["OrderDomain", "SeededRandom"]),

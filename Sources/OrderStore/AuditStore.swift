@@ -484,7 +484,8 @@ extension AuditStore {
         )
 
         /// Ids of the outbox rise in the order in which the relay sends one order's events. A change from before the
-        /// last rotation may have lost its event, which was confirmed by then. What was imported is no news and has none.
+        /// last rotation may have lost its event, which was confirmed by then. What was imported is no news and has
+        /// none.
         static let events = SQLStatement(
             "audit_events",
             """

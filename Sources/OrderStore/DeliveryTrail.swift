@@ -141,8 +141,8 @@ extension DeliveryTrail {
 
         /// An event for each change of state. The one that the outbox does not have any more was confirmed long ago.
         ///
-        /// It was confirmed at the first acknowledgement of its shard that covers it. `last_id` only rises with `n`, so
-        /// where it reaches the event is found by halving, and from there on the first that covers it counts.
+        /// It was confirmed at the first acknowledgement of its shard since then that covers it; the minute is for
+        /// clocks that differ.
         static let events = SQLStatement(
             "trail_events",
             """

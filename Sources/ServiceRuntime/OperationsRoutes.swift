@@ -32,7 +32,11 @@ package struct OperationsRoutes: Sendable {
             for answer in await readiness.answers() {
                 dependencies.with(answer.name).set(answer.failure == nil ? 1 : 0)
             }
-            return Response(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render())
+            return Response(
+                status: .ok,
+                contentType: "text/plain; version=0.0.4; charset=utf-8",
+                text: metrics.render()
+            )
         }
     }
 
