@@ -71,8 +71,8 @@ package enum RankingStore {
     ///   - connection: where it is done; after an error it is closed, which gives back the lock against a second run.
     ///   - database: where further connections are made, to count the ledger of several days at once.
     /// - Returns: the run and its lists.
-    /// - Throws: ``AlreadyRunning``, ``Outdated``, ``SumsAreWrong`` or `PostgresError`. Then nothing was changed, unless
-    ///   the answer to COMMIT was lost; either way the next run goes on from what is there.
+    /// - Throws: ``AlreadyRunning``, ``Outdated``, ``SumsAreWrong`` or `PostgresError`. Then nothing was changed,
+    ///   unless the answer to COMMIT was lost; either way the next run goes on from what is there.
     package static func run(
         _ request: Request,
         on connection: PostgresConnection,
