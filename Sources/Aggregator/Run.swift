@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import OrderDomain
+import OrderMessages
 import OrderStore
 import Postgres
 import Redis
@@ -95,9 +96,7 @@ extension RankingStore.Request {
 
 /// Reads a time in RFC 3339, such as `2026-01-31T09:05:00Z` or `2026-01-31T18:05:00.250+09:00`.
 private func parseTime(_ text: String) throws -> Date {
-    let withFraction = Date.ISO8601FormatStyle(timeZoneSeparator: .colon, includingFractionalSeconds: true)
-    let whole = Date.ISO8601FormatStyle(timeZoneSeparator: .colon)
-    guard let date = (try? withFraction.parse(text)) ?? (try? whole.parse(text)) else {
+    guard let date = Date(rfc3339: text) else {
         throw ValidationError("'\(text)' is no time in RFC 3339; write it as in 2026-01-31T09:05:00Z")
     }
     return date.wholeMilliseconds

@@ -10,13 +10,7 @@ enum OperatorTime {
         if let unit = text.last.flatMap({ units[$0] }), let count = Int(text.dropLast()), count >= 0 {
             return now.addingTimeInterval(-Double(count) * unit)
         }
-        return rfc3339(text)
-    }
-
-    /// Reads RFC 3339, with or without fractions of a second.
-    static func rfc3339(_ text: String) -> Date? {
-        let styles = [Date.ISO8601FormatStyle(includingFractionalSeconds: true), Date.ISO8601FormatStyle()]
-        return styles.lazy.compactMap { try? $0.parse(text) }.first
+        return Date(rfc3339: text)
     }
 }
 

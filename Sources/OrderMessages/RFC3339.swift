@@ -8,6 +8,12 @@ extension Date {
         bytes.append(rfc3339: self)
         return String(decoding: bytes, as: UTF8.self)
     }
+
+    /// Reads a time in RFC 3339 in any zone, with or without fractions of a second; nil for anything else.
+    package init?(rfc3339 text: String) {
+        guard let date = try? ISO8601FormatStyle(includingFractionalSeconds: true).parse(text) else { return nil }
+        self = date
+    }
 }
 
 extension [UInt8] {

@@ -1,5 +1,6 @@
 import EventTopology
 import Foundation
+import OrderMessages
 import Testing
 
 @testable import AMQP
@@ -12,7 +13,7 @@ struct DeadLetterTests {
         let letter = letter(headers: refusal)
         #expect((letter.group, letter.status, letter.attempts, letter.redriveCount) == ("422", 422, 3, 0))
         #expect(letter.orderID == UUID(uuidString: "019c0a2f-5d10-7c3e-9a55-0c6f3f4b1a20"))
-        #expect(letter.failedAt == OperatorTime.rfc3339("2026-01-31T09:05:00.250Z"))
+        #expect(letter.failedAt == Date(rfc3339: "2026-01-31T09:05:00.250Z"))
     }
 
     @Test("what the broker gave up is of the group poison, with the broker's time; what is no event has no order")

@@ -1,6 +1,7 @@
 import AMQP
 import EventTopology
 import Foundation
+import OrderMessages
 
 /// A message of the dead-letter queue, and why it is there.
 struct DeadLetter {
@@ -45,7 +46,7 @@ struct DeadLetter {
 
     /// When it was given up; nil when nobody says.
     var failedAt: Date? {
-        if let text = delivery.headers[DeadLetterHeaders.failedAt]?.string { return OperatorTime.rfc3339(text) }
+        if let text = delivery.headers[DeadLetterHeaders.failedAt]?.string { return Date(rfc3339: text) }
         return death?["time"]?.integer.map { Date(timeIntervalSince1970: Double($0)) }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import NIOHTTP1
+import OrderMessages
 import Redis
 import ServiceRuntime
 
@@ -109,6 +110,6 @@ struct ServiceExamination {
             return nil
         }
         func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return OperatorTime.rfc3339("\(parts[3])-\(two(month + 1))-\(two(day))T\(parts[4])Z")
+        return Date(rfc3339: "\(parts[3])-\(two(month + 1))-\(two(day))T\(parts[4])Z")
     }
 }
