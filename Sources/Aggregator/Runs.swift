@@ -38,22 +38,18 @@ struct Runs: AsyncParsableCommand {
 
     private func text(_ runs: [AggregationRun]) -> String {
         guard !runs.isEmpty else { return "There was no run yet. `aggregator run` makes the first." }
-        return TextTable(
-            columns: [
-                .init(head: "RUN", isNumber: true), .init(head: "TRIGGER"), .init(head: "RESULT"),
-                .init(head: "ROWS READ", isNumber: true), .init(head: "PRODUCTS TOUCHED", isNumber: true),
-                .init(head: "DURATION", isNumber: true), .init(head: "WINDOW"), .init(head: "FROM"),
-                .init(head: "TO"), .init(head: "VERIFIED"),
-            ],
-            rows: runs.map { run in
-                [
-                    "\(run.version.run)", run.trigger.rawValue, run.result, "\(run.rowsRead)",
-                    "\(run.productsTouched)", "\(run.durationMs) ms", run.window.mode.rawValue,
-                    run.window.from.rfc3339, run.window.to.rfc3339,
-                    run.mismatches.map { $0 == 0 ? "right" : "\($0) wrong" } ?? "",
-                ]
-            }
-        ).text
+        var table = TextTable([
+            ("RUN", .right), ("TRIGGER", .left), ("RESULT", .left), ("ROWS READ", .right), ("PRODUCTS TOUCHED", .right),
+            ("DURATION", .right), ("WINDOW", .left), ("FROM", .left), ("TO", .left), ("VERIFIED", .left),
+        ])
+        for run in runs {
+            table.add([
+                "\(run.version.run)", run.trigger.rawValue, run.result, "\(run.rowsRead)", "\(run.productsTouched)",
+                "\(run.durationMs) ms", run.window.mode.rawValue, run.window.from.rfc3339, run.window.to.rfc3339,
+                run.mismatches.map { $0 == 0 ? "right" : "\($0) wrong" } ?? "",
+            ])
+        }
+        return table.text
     }
 
     private struct JSON: Encodable {

@@ -83,17 +83,13 @@ struct VerificationReport {
             differences  \(verification.mismatches)
             """
         guard verification.mismatches > 0 else { return head }
-        let table = TextTable(
-            columns: [
-                .init(head: "WHAT"), .init(head: "WHERE"), .init(head: "THE LEDGER SAYS"), .init(head: "KEPT"),
-            ],
-            rows: verification.differences.map { difference in
-                [
-                    difference.kind.rawValue, difference.place, difference.expected ?? "nothing",
-                    difference.found ?? "nothing",
-                ]
-            }
-        )
+        var table = TextTable([("WHAT", .left), ("WHERE", .left), ("THE LEDGER SAYS", .left), ("KEPT", .left)])
+        for difference in verification.differences {
+            table.add([
+                difference.kind.rawValue, difference.place, difference.expected ?? "nothing",
+                difference.found ?? "nothing",
+            ])
+        }
         let rest = verification.mismatches - Int64(verification.differences.count)
         return head + "\n\n" + table.text + (rest > 0 ? "\nand \(rest) more" : "")
     }

@@ -1,4 +1,5 @@
 import Glibc
+import ServiceRuntime
 
 /// What the command writes to.
 enum Console {
@@ -37,43 +38,10 @@ enum Console {
     }
 }
 
-/// Lines with columns that line up.
-struct TextTable {
-    /// To which side a column's cells are pushed.
-    enum Alignment {
-        case left
-        case right
-    }
-
-    private let alignments: [Alignment]
-    private var rows: [[String]]
-    private var styles: [Console.Style?] = [nil]
-
-    init(_ columns: [(title: String, alignment: Alignment)]) {
-        alignments = columns.map(\.alignment)
-        rows = [columns.map(\.title)]
-    }
-
+extension TextTable {
     /// Adds a row: a cell for each column, `style` for the first of them.
-    mutating func add(_ cells: [String], style: Console.Style? = nil) {
-        rows.append(cells)
-        styles.append(style)
-    }
-
-    /// The table, a line a row, without spaces at the ends.
-    var text: String {
-        let widths = alignments.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return zip(rows, styles).map { row, style in
-            var cells = zip(zip(row, alignments), widths).map { cell, width in
-                let space = String(repeating: " ", count: width - cell.0.count)
-                return cell.1 == .left ? cell.0 + space : space + cell.0
-            }
-            while cells.count > 1, cells[cells.count - 1].allSatisfy({ $0 == " " }) { cells.removeLast() }
-            let last = cells.count - 1
-            if alignments[last] == .left { cells[last] = row[last] }
-            if let style { cells[0] = Console.styled(cells[0], style) }
-            return cells.joined(separator: "  ")
-        }.joined(separator: "\n")
+    mutating func add(_ cells: [String], style: Console.Style?) {
+        add(cells) { text in style.map { Console.styled(text, $0) } ?? text }
     }
 }
 

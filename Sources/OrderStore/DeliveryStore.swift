@@ -192,18 +192,13 @@ package struct DeliveryStore: Sendable {
                 .int32Array(failed.map { Int32(clamping: max(0, $0.attempts)) }),
                 .textArray(failed.map(\.outcome.rawValue)),
                 .int32Array(failed.map { Int32(clamping: $0.status ?? 0) }),
-                .textArray(failed.map { storable($0.error) }),
-                .textArray(failed.map { storable($0.fingerprint) }),
+                .textArray(failed.map { $0.error.storable(limit: errorLimit) }),
+                .textArray(failed.map { $0.fingerprint.storable(limit: errorLimit) }),
                 .int32Array(failed.map { Int32(clamping: $0.tierMs ?? 0) }),
                 .int32Array(failed.map { $0.duration.wholeMilliseconds }),
                 .timestampArray(failed.map(\.attemptedAt)),
             ]
         )
-    }
-
-    /// PostgreSQL counts code points, and has no U+0000.
-    private static func storable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.lazy.filter { $0 != "\0" }.prefix(errorLimit)))
     }
 }
 

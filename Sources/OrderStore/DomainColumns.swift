@@ -7,6 +7,13 @@ struct UnexpectedRow: Error, CustomStringConvertible {
     let description: String
 }
 
+extension String {
+    /// As a column can hold it that is bounded by `char_length`: PostgreSQL counts code points, and has no U+0000.
+    func storable(limit: Int) -> String {
+        String(String.UnicodeScalarView(unicodeScalars.lazy.filter { $0 != "\0" }.prefix(limit)))
+    }
+}
+
 extension PostgresRow {
     func userID(_ column: String) throws -> UserID {
         try valid(column, UserID(try get(column)))

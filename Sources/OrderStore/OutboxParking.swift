@@ -22,15 +22,7 @@ extension OutboxStore {
         try await connection.query(Statements.readParked, [.int64(Int64(limit))], deadline: deadline)
             .map { row in
                 ParkedEvent(
-                    event: OutboxEvent(
-                        id: try row.get("event_id"),
-                        orderID: try row.orderID("order_id"),
-                        sequence: Int(try row.get("sequence", as: Int32.self)),
-                        type: try row.get("type"),
-                        occurredAt: try row.get("occurred_at"),
-                        traceparent: try row.get("traceparent"),
-                        data: try row.get("data")
-                    ),
+                    event: try OutboxEvent(row: row),
                     reason: try row.get("reason"),
                     parkedAt: try row.get("parked_at")
                 )

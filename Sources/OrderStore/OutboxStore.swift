@@ -9,6 +9,8 @@ package import Postgres
 package enum OutboxStore {
     /// How many shards there are; events of one order share one. The schema checks it.
     package static let shards: ClosedRange<Int16> = 0...7
+    /// The longest reason kept with a parked event, in code points. The schema checks it.
+    private static let reasonLimit = 500
     /// The first half of the advisory locks' keys; the second is the shard.
     static let lockClass: Int32 = 7_001
     /// The second half for the lock that all relays share, by which they count each other.
@@ -222,7 +224,7 @@ package enum OutboxStore {
                     .uuid(entry.event.id), .int64(entry.id), .int16(entry.shard), .uuid(entry.event.orderID.uuid),
                     .int32(Int32(entry.event.sequence)), .text(entry.event.type),
                     .timestamp(entry.event.occurredAt), entry.event.traceparent.map { .text($0) } ?? .null,
-                    .json(entry.event.data), .text(String(reason.prefix(500))), .timestamp(now),
+                    .json(entry.event.data), .text(reason.storable(limit: reasonLimit)), .timestamp(now),
                 ]
             )
         }
@@ -267,7 +269,14 @@ extension OutboxStore.Entry {
     fileprivate init(row: PostgresRow) throws {
         id = try row.get("id")
         shard = try row.get("shard")
-        event = OutboxEvent(
+        event = try OutboxEvent(row: row)
+    }
+}
+
+extension OutboxEvent {
+    /// From a row of the outbox or of what is parked.
+    init(row: PostgresRow) throws {
+        self.init(
             id: try row.get("event_id"),
             orderID: try row.orderID("order_id"),
             sequence: Int(try row.get("sequence", as: Int32.self)),

@@ -232,13 +232,12 @@ private func localTime(_ time: Date, _ job: Job) -> String {
     time.formatted(Date.ISO8601FormatStyle(timeZoneSeparator: .colon, timeZone: job.timeZone))
 }
 
-/// Rows with the heads first, in columns as wide as they need.
+/// Rows with the heads first.
 private func printTable(_ rows: [[String]]) {
-    let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    for row in rows {
-        let cells = zip(row, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
-        print(cells.joined(separator: "  ").trimmingCharacters(in: .whitespaces))
-    }
+    guard let heads = rows.first else { return }
+    var table = TextTable(heads.map { ($0, .left) })
+    for row in rows.dropFirst() { table.add(row) }
+    print(table.text)
 }
 
 /// One line of JSON, its members in the order of the alphabet.

@@ -182,7 +182,7 @@ struct OrderAssemblerTests {
 
     @Test("numbers are grouped, and the rejected lines stand beside the file")
     func words() {
-        #expect([0, 999, 1_000, -1_234_567].map(ImportReport.grouped) == ["0", "999", "1,000", "-1,234,567"])
+        #expect([0, 999, 1_000, -1_234_567].map(grouped) == ["0", "999", "1,000", "-1,234,567"])
         #expect(RejectedFile.path(of: "/x/orders.csv") == "/x/orders.rejected.csv")
         #expect(RejectedFile.path(of: "orders.txt") == "orders.txt.rejected.csv")
     }

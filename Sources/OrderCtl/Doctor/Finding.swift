@@ -1,3 +1,5 @@
+import ServiceRuntime
+
 /// What a check has found.
 struct Finding: Encodable {
     enum Verdict: String, Encodable {

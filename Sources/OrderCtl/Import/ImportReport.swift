@@ -25,10 +25,10 @@ struct ImportReport {
     var text: String {
         var rows = [
             ["", "lines", "orders"],
-            [isDryRun ? "good" : "imported", Self.grouped(importedLines), Self.grouped(orders)],
-            ["imported before", Self.grouped(knownLines), Self.grouped(knownOrders)],
-            ["rejected", Self.grouped(rejectedLines), Self.grouped(rejectedOrders)],
-            ["read", Self.grouped(lines), Self.grouped(orders + knownOrders + rejectedOrders)],
+            [isDryRun ? "good" : "imported", grouped(importedLines), grouped(orders)],
+            ["imported before", grouped(knownLines), grouped(knownOrders)],
+            ["rejected", grouped(rejectedLines), grouped(rejectedOrders)],
+            ["read", grouped(lines), grouped(orders + knownOrders + rejectedOrders)],
         ]
         let widths = (0..<3).map { column in rows.map { $0[column].count }.max() ?? 0 }
         rows = rows.map { row in
@@ -39,26 +39,17 @@ struct ImportReport {
         if isDryRun {
             text += "a dry run: nothing was written"
         } else if orders == 0, rejectedLines == 0 {
-            text += "nothing to do: all \(Self.grouped(knownOrders)) orders were imported before"
+            text += "nothing to do: all \(grouped(knownOrders)) orders were imported before"
         } else {
-            text += "\(Self.grouped(users)) users and \(Self.grouped(products)) products are new; "
-            text += "orders of \(Self.grouped(Int(amount))) won"
+            text += "\(grouped(users)) users and \(grouped(products)) products are new; "
+            text += "orders of \(grouped(Int(amount))) won"
         }
         let seconds = Double(Int(elapsed / .milliseconds(100))) / 10
-        text += "; \(seconds) s, \(Self.grouped(linesPerSecond)) lines/s"
+        text += "; \(seconds) s, \(grouped(linesPerSecond)) lines/s"
         if rejectedLines > 0, !isDryRun {
-            text += "\n\(Self.grouped(rejectedLines)) lines were rejected: see \(RejectedFile.path(of: path))"
+            text += "\n\(grouped(rejectedLines)) lines were rejected: see \(RejectedFile.path(of: path))"
         }
         return text
-    }
-
-    /// With commas, as people read large numbers.
-    static func grouped(_ number: Int) -> String {
-        let digits = Array("\(number.magnitude)")
-        let grouped = digits.enumerated().map { index, digit in
-            index > 0 && (digits.count - index).isMultiple(of: 3) ? ",\(digit)" : "\(digit)"
-        }
-        return (number < 0 ? "-" : "") + grouped.joined()
     }
 
     /// For programs.

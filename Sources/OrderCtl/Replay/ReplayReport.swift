@@ -56,7 +56,7 @@ struct ReplayReport: Sendable {
     var text: String {
         let rows = [("sent", sent), ("left out", leftOut)] + outcomes.sorted { $0.value > $1.value }
         let width = rows.map(\.0.count).max() ?? 0
-        let counts = rows.map { ImportReport.grouped($0.1) }
+        let counts = rows.map { grouped($0.1) }
         let countWidth = counts.map(\.count).max() ?? 0
         let table = zip(rows, counts).map { row, count in
             row.0.padded(to: width) + "   " + String(repeating: " ", count: countWidth - count.count) + count

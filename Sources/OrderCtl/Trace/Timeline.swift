@@ -1,6 +1,7 @@
 import Foundation
 import OrderDomain
 import OrderMessages
+import ServiceRuntime
 
 /// The way of one event, a line a step, in milliseconds since its commit.
 struct Timeline {
