@@ -4,7 +4,7 @@
 TRUNCATE users, products, orders, order_items, payments, balance_history, sales_ledger, outbox_events,
     order_transitions, stock_adjustments, idempotency_keys, event_deliveries, delivery_attempts, sales_hourly,
     sales_window, aggregation_runs, popular_snapshot
-    RESTART IDENTITY;
+    RESTART IDENTITY CASCADE;
 
 INSERT INTO users (name, email, balance, version, created_at, updated_at)
 SELECT 'Buyer ' || n, 'buyer-' || n || '@example.com', :balance, 1, now(), now()
