@@ -87,9 +87,10 @@ package actor AMQPPublisher {
     /// Publishes messages in order, and returns the outcome of each, in the same order.
     ///
     /// Returns as soon as all have one, at the deadline at the latest; what has none by then is `timedOut`, also while
-    /// the broker is blocked or away. Cancelling the task doesn't end it sooner. Messages already sent when the
-    /// connection breaks are `connectionLost`, the others go out over the next connection. After
-    /// ``close(deadline:)`` all are `connectionLost` at once.
+    /// the broker is blocked or away. Cancelling the task doesn't end it sooner. What has no answer yet when the
+    /// connection breaks is `connectionLost`, with all that stands behind it in its call: so no message overtakes one
+    /// before it. Calls of which nothing was sent yet go out over the next connection. After ``close(deadline:)`` all
+    /// are `connectionLost` at once.
     package nonisolated func publish(
         _ messages: [AMQPMessage],
         deadline: ContinuousClock.Instant
@@ -236,6 +237,7 @@ package actor AMQPPublisher {
         setStatus(.disconnected(error))
         if !isClosed { logger.warning("lost the broker", metadata: ["error": "\(error)"]) }
         apply(window.connectionLost())
+        for (id, batch) in batches where batch.next > 0 { finish(id, default: .connectionLost) }
         connectIfNeeded()
     }
 

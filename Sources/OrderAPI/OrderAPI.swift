@@ -43,13 +43,15 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
     let redis = RedisClient(configuration: settings.redis, logger: logger)
     let publisher = AMQPPublisher(configuration: settings.broker, topology: .orderEvents, logger: logger)
 
+    let relayMetrics = RelayMetrics(metrics)
     let relay = OutboxRelay(
         database: settings.database,
         publisher: publisher,
         inspector: AMQPInspector(configuration: settings.broker, logger: logger),
-        metrics: RelayMetrics(metrics),
+        metrics: relayMetrics,
         logger: logger
     )
+    let upkeep = OutboxUpkeep(pool: reads, metrics: relayMetrics, logger: logger)
     let commitMetrics = CommitMetrics(metrics)
     let gate = SoldOutGate()
     let engine = CommitEngine(
@@ -83,7 +85,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
         logger: logger
     )
     // Stopped from the last to the first: no new requests, then the batches under way, then their events.
-    try await ServiceProcess.run([relay, engine, http], logger: logger)
+    try await ServiceProcess.run([relay, upkeep, engine, http], logger: logger)
     await reads.close()
     await commits.close()
     await redis.close()

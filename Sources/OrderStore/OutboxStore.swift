@@ -58,8 +58,11 @@ package enum OutboxStore {
     /// What there is to do in a shard.
     package struct View: Sendable {
         package let shard: Int16
-        /// What was looked at: the cursor's target, or what is visible now where the cursor was at rest.
+        /// What was looked at: the cursor's target; where the cursor was at rest, what is visible now, or the older
+        /// part of it when that is a lot.
         package let target: String
+        /// What is visible now, a `pg_snapshot`.
+        package let snapshot: String
         /// The first events between base and target, by id.
         package let places: [Place]
     }
@@ -71,8 +74,8 @@ package enum OutboxStore {
 
     /// Prepares a connection's session for relaying, and makes it count as a relay for as long as it lives.
     ///
-    /// Statements have one plan each, and a session that asks nothing for 10 s is ended by the server: so a process
-    /// that is stopped, or out of reach, loses its shards to others.
+    /// Statements have one plan each, and 30 s. A session that asks nothing for 10 s is ended by the server: so a
+    /// process that is stopped, or out of reach, loses its shards to others.
     package static func enlist(_ connection: PostgresConnection, deadline: ContinuousClock.Instant) async throws {
         _ = try await connection.query(
             Statements.enlist,
@@ -155,7 +158,9 @@ package enum OutboxStore {
 
     /// Where the next events of each cursor's shard stand, at most `limit` a shard.
     ///
-    /// One statement for all, so that they look at one moment; cursors at rest look at what is visible now.
+    /// One statement for all, so that they look at one moment. A cursor at rest gets as its target what is visible now;
+    /// of more than `limit` events the transactions that began first, about so many events: what a look costs does not
+    /// depend on the backlog. (One transaction with more events than that is sorted anew for each page of it.)
     package static func look(
         _ cursors: [Cursor],
         limit: Int,
@@ -176,6 +181,7 @@ package enum OutboxStore {
             View(
                 shard: shard,
                 target: try rows[0].get("target"),
+                snapshot: try rows[0].get("snapshot"),
                 places: try rows.compactMap(Place.init(row:))
             )
         }
@@ -302,6 +308,7 @@ extension OutboxStore {
             """
             SELECT pg_try_advisory_lock_shared($1, $2) AS is_relay,
                    set_config('idle_session_timeout', '10s', false) AS idle_timeout,
+                   set_config('statement_timeout', '30s', false) AS statement_timeout,
                    set_config('plan_cache_mode', 'force_generic_plan', false) AS plans,
                    set_config('enable_seqscan', 'off', false) AS sequential_scans,
                    set_config('enable_bitmapscan', 'off', false) AS bitmap_scans,
@@ -401,16 +408,49 @@ extension OutboxStore {
 
         /// Two branches, each with an index condition of its own: transactions that began after `base`, and those that
         /// were running then. Read from the index alone.
+        ///
+        /// The first part of a large backlog is what the present snapshot would see if the transaction of the event
+        /// beyond the limit, and all after it, had not begun yet.
         static let look = SQLStatement(
             "outbox_look",
             """
-            WITH cursor AS MATERIALIZED (
-                SELECT shard, base::pg_snapshot AS base, coalesce(target::pg_snapshot, pg_current_snapshot()) AS target,
-                       after_id
+            WITH given AS MATERIALIZED (
+                SELECT shard, base::pg_snapshot AS base, target::pg_snapshot AS target, after_id
                 FROM unnest($1::smallint[], $2::text[], $3::text[], $4::bigint[])
                     AS given (shard, base, target, after_id)
+            ), cursor AS MATERIALIZED (
+                SELECT given.shard, given.base, given.after_id,
+                       coalesce(given.target, part.target, pg_current_snapshot()) AS target
+                FROM given
+                LEFT JOIN LATERAL (
+                    SELECT format(
+                        '%s:%s:%s',
+                        least(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, edge.txid),
+                        edge.txid,
+                        (
+                            SELECT string_agg(running.txid::text, ',' ORDER BY running.txid)
+                            FROM pg_snapshot_xip(pg_current_snapshot()) AS running (txid)
+                            WHERE running.txid::text::bigint < edge.txid
+                        )
+                    )::pg_snapshot AS target
+                    FROM (
+                        SELECT greatest(min(page.txid)::text::bigint + 1, max(page.txid)::text::bigint) AS txid
+                        FROM (
+                            SELECT e.txid
+                            FROM outbox_events e
+                            WHERE given.target IS NULL
+                                AND e.shard = given.shard
+                                AND e.txid >= pg_snapshot_xmax(given.base)
+                                AND e.txid < pg_snapshot_xmax(pg_current_snapshot())
+                            ORDER BY e.shard, e.txid
+                            LIMIT $5 + 1
+                        ) AS page
+                        HAVING count(*) > $5
+                    ) AS edge
+                ) AS part ON true
             )
-            SELECT cursor.shard, cursor.target::text AS target, place.id, place.slot, place.order_id, place.sequence
+            SELECT cursor.shard, cursor.target::text AS target, pg_current_snapshot()::text AS snapshot,
+                   place.id, place.slot, place.order_id, place.sequence
             FROM cursor
             LEFT JOIN LATERAL (
                 SELECT id, slot, order_id, sequence

@@ -20,10 +20,13 @@ struct OutboxRelay: Service {
     static let pollInterval = Duration.milliseconds(50)
     /// How often the shards are divided anew, if a relay has come or gone.
     static let balanceInterval = Duration.milliseconds(500)
-    /// How often the gauges are brought up to date.
-    static let gaugeInterval = Duration.seconds(1)
-    /// How often it is looked whether a slot of the outbox can be emptied.
-    static let rotationInterval = Duration.seconds(60)
+    /// How often idle shards note how far they have come.
+    static let checkpointInterval = Duration.seconds(60)
+    /// From so many events in a round on they come fast enough to be gathered.
+    private static let fastRound = 32
+    /// How long a round of events that come fast begins after the last one: a few large rounds cost the broker and the
+    /// database much less than many small ones.
+    private static let gatherInterval = Duration.milliseconds(25)
     /// How long the broker may take for a round; what is not confirmed by then is sent again. Shorter than a shutdown
     /// may take, so that the round under way can be finished, and than the server waits for an idle session.
     static let publishTimeout = Duration.seconds(5)
@@ -98,6 +101,7 @@ struct OutboxRelay: Service {
                     if try await sendRound(&session) { wake() }
                     backoff.reset()
                 } while await iterator.next() != nil
+                try await session.save(at: Date(), timeout: OutboxRelay.queryTimeout)
                 await session.connection.close()
                 metrics.shardsOwned.set(0)
                 return
@@ -114,20 +118,23 @@ struct OutboxRelay: Service {
         let round = try await session.nextRound(timeout: OutboxRelay.queryTimeout)
         if round.isEmpty { return false }
         let sentAt = ContinuousClock.now
-        let outcomes = await publisher.publish(
+        async let answers = publisher.publish(
             round.entries.map { AMQPMessage(event: $0.event) },
             deadline: sentAt + OutboxRelay.publishTimeout
         )
+        try await session.prepare(at: Date(), timeout: OutboxRelay.queryTimeout)
+        let outcomes = await answers
         metrics.confirmDuration.observe(sentAt.duration(to: .now))
         for outcome in outcomes { metrics.count(outcome) }
-        let setbacks = try await session.settle(
-            round,
-            outcomes,
-            at: Date(),
-            deadline: .now + OutboxRelay.queryTimeout
-        )
+        let setbacks = session.settle(round, outcomes)
         metrics.shardsHeld.set(Double(session.heldShards))
         await report(setbacks)
+        if session.isDrained {
+            try await session.save(at: Date(), timeout: OutboxRelay.queryTimeout)
+            if round.entries.count >= OutboxRelay.fastRound {
+                try? await Task.sleep(until: sentAt + OutboxRelay.gatherInterval, clock: .continuous)
+            }
+        }
         return true
     }
 
@@ -172,29 +179,10 @@ struct OutboxRelay: Service {
                 timeout: OutboxRelay.queryTimeout
             )
             metrics.shardsOwned.set(Double(session.ownedShards.count))
-        }
-        if chores.gauges.isDue(every: OutboxRelay.gaugeInterval) {
-            let pending = try await OutboxStore.pending(
-                on: session.connection,
-                deadline: .now + OutboxRelay.queryTimeout
-            )
-            metrics.pending.set(Double(pending.count))
-            metrics.parked.set(Double(pending.parked))
-            metrics.oldestPendingAge.set(pending.oldest.map { max(0, Date().timeIntervalSince($0)) } ?? 0)
             metrics.openTransactionAge.set(session.openTransaction.age(at: .now) / .seconds(1))
         }
-        if chores.rotation.isDue(every: OutboxRelay.rotationInterval) {
-            try await session.checkpoint(at: Date(), deadline: .now + OutboxRelay.queryTimeout)
-            guard session.ownedShards.contains(OutboxStore.shards.lowerBound) else { return }
-            let slot = try await OutboxStore.rotate(
-                at: Date(),
-                on: session.connection,
-                deadline: .now + OutboxRelay.queryTimeout
-            )
-            if let slot {
-                metrics.countRotation()
-                logger.info("emptied a slot of the outbox", metadata: ["slot": "\(slot)"])
-            }
+        if chores.checkpoint.isDue(every: OutboxRelay.checkpointInterval) {
+            try await session.checkpoint(at: Date(), timeout: OutboxRelay.queryTimeout)
         }
     }
 }
@@ -214,8 +202,7 @@ private struct Chores {
     }
 
     var balance = Chore()
-    var gauges = Chore()
-    var rotation = Chore()
+    var checkpoint = Chore()
 }
 
 extension PublishOutcome {

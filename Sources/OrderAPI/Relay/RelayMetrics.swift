@@ -15,7 +15,10 @@ struct RelayMetrics: Sendable {
     private let rotations: Counter
 
     init(_ registry: MetricsRegistry) {
-        pending = registry.gauge("orders_outbox_pending_events", help: "Events that are not confirmed yet.")
+        pending = registry.gauge(
+            "orders_outbox_pending_events",
+            help: "Events that are not confirmed yet; counted up to 10,000 a shard."
+        )
         oldestPendingAge = registry.gauge(
             "orders_outbox_oldest_pending_age_seconds",
             help: "Age of the oldest event that is not confirmed yet; 0 when there is none."

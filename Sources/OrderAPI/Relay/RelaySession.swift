@@ -9,6 +9,8 @@ import Postgres
 struct RelaySession {
     /// How many events of a shard are looked at ahead. A large backlog is sorted once for so many, not for each round.
     private static let lookahead = 10_000
+    /// How long that may take: one transaction may have left millions of events (a restored dump).
+    private static let lookTimeout = Duration.seconds(30)
     /// How many events are sent in one round.
     private static let roundLimit = 1_000
     /// After how long without the broker a relay leaves its shards to others, who may reach it.
@@ -17,10 +19,16 @@ struct RelaySession {
     /// The next events of the shards that have any.
     struct Round {
         /// Of each shard, up to which id it has been read.
-        fileprivate let ends: [Int16: Int64]
-        let entries: [OutboxStore.Entry]
+        fileprivate var ends: [Int16: Int64] = [:]
+        fileprivate(set) var entries: [OutboxStore.Entry] = []
 
         var isEmpty: Bool { ends.isEmpty }
+
+        fileprivate mutating func leaveOut(_ shards: some Collection<Int16>) {
+            guard !isEmpty, !shards.isEmpty else { return }
+            for shard in shards { ends[shard] = nil }
+            entries.removeAll { shards.contains($0.shard) }
+        }
     }
 
     /// How a round ended for those of its shards that could not send everything.
@@ -37,6 +45,11 @@ struct RelaySession {
     private var shards: [Int16: RelayShard] = [:]
     private var isRelay = true
     private var withoutBrokerSince: ContinuousClock.Instant?
+    /// Read while the round before it was sent.
+    private var prepared = Round()
+    /// What has been settled and is not noted yet.
+    private var unsaved: [OutboxStore.Cursor] = []
+    private var unsavedParkings: [(entry: OutboxStore.Entry, reason: String)] = []
 
     /// Opens a session that counts as a relay.
     static func begin(_ database: PostgresConfiguration, timeout: Duration) async throws -> RelaySession {
@@ -55,13 +68,19 @@ struct RelaySession {
     /// How many shards wait for a queue that takes their next event.
     var heldShards: Int { shards.values.count { $0.isHeld } }
 
+    /// Whether nothing more is known that could be sent at once.
+    var isDrained: Bool { prepared.isEmpty && !shards.values.contains { $0.isReady } }
+
     /// Takes or gives back shards, so that each relay that reaches the broker has its share.
     mutating func balance(reachesBroker: Bool, at now: Date, timeout: Duration) async throws {
+        // Before anything is given back: whoever takes it would send once more what is not noted.
+        try await save(at: now, timeout: timeout)
         withoutBrokerSince = reachesBroker ? nil : withoutBrokerSince ?? .now
         if let withoutBrokerSince, withoutBrokerSince.duration(to: .now) > RelaySession.brokerPatience {
             guard isRelay else { return }
             isRelay = false
             shards = [:]
+            prepared = Round()
             return try await OutboxStore.resign(connection, deadline: .now + timeout)
         }
         if !isRelay {
@@ -74,6 +93,7 @@ struct RelaySession {
             let surplus = Array(ownedShards.dropFirst(share))
             try await OutboxStore.release(surplus, on: connection, deadline: .now + timeout)
             for shard in surplus { shards[shard] = nil }
+            prepared.leaveOut(surplus)
         } else if shards.count < share, !relays.freeShards.isEmpty {
             // Relays that begin at once do not all try the same ones.
             let wanted = Array(relays.freeShards.shuffled().prefix(share - shards.count))
@@ -82,54 +102,64 @@ struct RelaySession {
         }
     }
 
-    /// Reads the next events of all shards that may send.
+    /// The next events of all shards that may send.
     mutating func nextRound(timeout: Duration) async throws -> Round {
-        try await lookAhead(deadline: .now + timeout)
-        let ready = shards.filter { $0.value.mayPublish && !$0.value.places.isEmpty }
+        if prepared.isEmpty {
+            try await lookAhead()
+            return try await readKnown(timeout: timeout)
+        }
+        defer { prepared = Round() }
+        return prepared
+    }
+
+    /// Notes what the last round has settled, and reads what comes after the one that is being sent.
+    mutating func prepare(at now: Date, timeout: Duration) async throws {
+        try await save(at: now, timeout: timeout)
+        prepared = try await readKnown(timeout: timeout)
+    }
+
+    /// Reads the next of the events that are known.
+    private mutating func readKnown(timeout: Duration) async throws -> Round {
+        let ready = shards.filter { $0.value.isReady }.keys
         let share = max(1, RelaySession.roundLimit / max(1, ready.count))
-        let places = ready.mapValues { $0.places.prefix(share) }
-        let entries =
-            places.isEmpty
-            ? []
-            : try await OutboxStore.events(
-                at: places.values.flatMap { $0 },
-                on: connection,
-                deadline: .now + timeout
-            )
-        return Round(ends: places.compactMapValues { $0.last?.id }, entries: entries)
+        var round = Round()
+        var places: [OutboxStore.Place] = []
+        for shard in ready {
+            guard let next = shards[shard]?.handOut(limit: share) else { continue }
+            round.ends[shard] = next.last?.id
+            places += next
+        }
+        guard !places.isEmpty else { return round }
+        round.entries = try await OutboxStore.events(at: places, on: connection, deadline: .now + timeout)
+        return round
     }
 
     /// Looks for events in the shards that have sent all that they knew of.
-    private mutating func lookAhead(deadline: ContinuousClock.Instant) async throws {
-        let cursors = shards.values.filter { $0.places.isEmpty && $0.mayPublish }.map(\.cursor)
+    private mutating func lookAhead() async throws {
+        let cursors = shards.values.filter(\.mustLook).map(\.cursor)
         guard !cursors.isEmpty else { return }
         let views = try await OutboxStore.look(
             cursors,
             limit: RelaySession.lookahead,
             on: connection,
-            deadline: deadline
+            deadline: .now + RelaySession.lookTimeout
         )
         for view in views {
-            openTransaction.observe(view.target, at: .now)
+            openTransaction.observe(view.snapshot, at: .now)
             shards[view.shard]?.take(view, isCut: view.places.count == RelaySession.lookahead)
         }
     }
 
-    /// Moves each shard up to its first event that the broker has not taken, and notes it; parks what it never will.
+    /// Moves each shard up to its first event that the broker has not taken; what it never will is parked.
     ///
+    /// Nothing of it is noted before ``save(at:timeout:)``.
     /// - Parameter outcomes: one for each entry of the round, in order.
     /// - Returns: where the broker has not taken an event: that shard pauses.
-    mutating func settle(
-        _ round: Round,
-        _ outcomes: [PublishOutcome],
-        at now: Date,
-        deadline: ContinuousClock.Instant
-    ) async throws -> [Setback] {
+    mutating func settle(_ round: Round, _ outcomes: [PublishOutcome]) -> [Setback] {
         var setbacks: [Int16: Setback] = [:]
         var lastSettled: [Int16: Int64] = [:]
-        var parked: [(entry: OutboxStore.Entry, reason: String)] = []
         for (entry, outcome) in zip(round.entries, outcomes) where setbacks[entry.shard] == nil {
-            if let reason = outcome.refusal { parked.append((entry, reason)) }
+            if let reason = outcome.refusal { unsavedParkings.append((entry, reason)) }
             if outcome == .confirmed || outcome.refusal != nil {
                 lastSettled[entry.shard] = entry.id
             } else {
@@ -141,24 +171,34 @@ struct RelaySession {
                 )
             }
         }
-        var moved: [OutboxStore.Cursor] = []
         for (shard, end) in round.ends {
             if let setback = setbacks[shard] { shards[shard]?.pause(because: setback.outcome) }
             guard let settled = setbacks[shard] == nil ? end : lastSettled[shard] else { continue }
             if setbacks[shard] == nil { shards[shard]?.resume() }
-            if let cursor = shards[shard]?.settle(through: settled) { moved.append(cursor) }
+            if let cursor = shards[shard]?.settle(through: settled) { unsaved.append(cursor) }
         }
-        if !moved.isEmpty {
-            try await OutboxStore.save(moved, parking: parked, at: now, on: connection, deadline: deadline)
-        }
+        prepared.leaveOut(setbacks.keys)
         return setbacks.values.sorted { $0.shard < $1.shard }
     }
 
+    /// Notes what has been settled; does nothing when that is nothing.
+    mutating func save(at now: Date, timeout: Duration) async throws {
+        guard !unsaved.isEmpty else { return }
+        try await OutboxStore.save(
+            unsaved,
+            parking: unsavedParkings,
+            at: now,
+            on: connection,
+            deadline: .now + timeout
+        )
+        unsaved = []
+        unsavedParkings = []
+    }
+
     /// Notes where idle shards stand: nothing was confirmed, but the slots behind them can be emptied.
-    mutating func checkpoint(at now: Date, deadline: ContinuousClock.Instant) async throws {
-        let moved = ownedShards.compactMap { shards[$0]?.checkpoint() }
-        guard !moved.isEmpty else { return }
-        try await OutboxStore.save(moved, at: now, on: connection, deadline: deadline)
+    mutating func checkpoint(at now: Date, timeout: Duration) async throws {
+        unsaved += ownedShards.compactMap { shards[$0]?.checkpoint() }
+        try await save(at: now, timeout: timeout)
     }
 }
 

@@ -6,7 +6,9 @@ import OrderStore
 struct RelayShard {
     private(set) var cursor: OutboxStore.Cursor
     /// What is known to come next, by id.
-    private(set) var places: ArraySlice<OutboxStore.Place> = []
+    private var places: ArraySlice<OutboxStore.Place> = []
+    /// How many of these have been handed out to be sent.
+    private var handedOut = 0
     /// Whether the target has more than that.
     private var isCut = false
     /// The base of the last confirmation that was noted.
@@ -24,7 +26,13 @@ struct RelayShard {
     /// Whether the last round did not send everything.
     var isTroubled: Bool { pausedUntil != nil }
 
-    var mayPublish: Bool {
+    /// Whether it is time to look what there is to send.
+    var mustLook: Bool { places.isEmpty && mayPublish }
+
+    /// Whether something is known that can be sent now.
+    var isReady: Bool { handedOut < places.count && mayPublish }
+
+    private var mayPublish: Bool {
         pausedUntil.map { $0 <= .now } ?? true
     }
 
@@ -32,14 +40,24 @@ struct RelayShard {
     mutating func take(_ view: OutboxStore.View, isCut: Bool) {
         cursor.target = view.target
         places = view.places[...]
+        handedOut = 0
         self.isCut = isCut
         // Not noted: an older base finds nothing more than this one, and an idle relay writes nothing.
         if places.isEmpty { cursor.finish() }
     }
 
+    /// Hands out what is to be sent next.
+    mutating func handOut(limit: Int) -> ArraySlice<OutboxStore.Place> {
+        let next = places.dropFirst(handedOut).prefix(limit)
+        handedOut += next.count
+        return next
+    }
+
     /// Everything up to this id is confirmed or parked; returns the cursor to be noted.
     mutating func settle(through id: Int64) -> OutboxStore.Cursor {
+        let before = places.count
         places = places.drop { $0.id <= id }
+        handedOut = max(0, handedOut - (before - places.count))
         cursor.afterID = id
         cursor.lastID = max(cursor.lastID, id)
         if places.isEmpty, !isCut { cursor.finish() }
@@ -58,8 +76,10 @@ struct RelayShard {
         return cursor
     }
 
-    /// The broker's trouble costs an event nothing but time: there is no limit to the attempts.
+    /// What is not settled is sent again, later. The broker's trouble costs an event nothing but time: there is no limit
+    /// to the attempts.
     mutating func pause(because outcome: PublishOutcome) {
+        handedOut = 0
         pausedUntil = .now + backoff.next()
         isHeld = if case .returned = outcome { true } else { false }
     }
