@@ -283,6 +283,10 @@ package actor AMQPPublisher {
 
     /// Sends what the window, the socket and the broker take; the rest goes out when an answer has come.
     private func pump() {
+        guard let sending = link, !sendOrder.isEmpty, window.count < maximumUnconfirmed else { return }
+        // In full segments: many small ones cost the broker as many reads.
+        sending.holdBack(true)
+        defer { sending.holdBack(false) }
         do {
             while let link, window.count < maximumUnconfirmed, !sendOrder.isEmpty {
                 let readiness = link.readiness()

@@ -71,6 +71,11 @@ import ThreadExecutor
         unsafe _ = setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
+    /// Whether what is published waits until a segment is full, or it is let go (tcp(7), TCP_CORK; 200 ms at most).
+    func holdBack(_ isHeldBack: Bool) {
+        setOption(Int32(IPPROTO_TCP), TCP_CORK, isHeldBack ? 1 : 0)
+    }
+
     private func logIn(_ configuration: AMQPConfiguration, deadline: ContinuousClock.Instant) throws(AMQPError) {
         var patience = try patience(until: deadline)
         unsafe _ = amqp_set_handshake_timeout(state, &patience)
