@@ -11,6 +11,8 @@ package enum AuditStore {
     package enum Rule: String, CaseIterable, Sendable {
         case keyStands = "key-stands"
         case rowHasOrder = "row-has-order"
+        case rowHasUser = "row-has-user"
+        case rowHasProduct = "row-has-product"
         case balanceIsSumOfHistory = "balance-is-sum-of-history"
         case balanceIsNotNegative = "balance-is-not-negative"
         case versionCountsHistory = "version-counts-history"
@@ -119,7 +121,7 @@ extension AuditStore.Rule {
     /// The number of the invariant that the rule is part of; 0 is what all of them rest on.
     package var invariant: Int {
         switch self {
-        case .keyStands, .rowHasOrder: 0
+        case .keyStands, .rowHasOrder, .rowHasUser, .rowHasProduct: 0
         case .balanceIsSumOfHistory, .balanceIsNotNegative, .versionCountsHistory, .historyIsChain: 1
         case .stockAddsUp, .stockIsNotNegative, .itemHasSale, .cancelledItemIsTakenBack: 2
         case .totalIsSumOfItems, .itemIsQuantityTimesPrice, .orderHasPayment, .refundedIfCancelled,
@@ -136,9 +138,9 @@ extension AuditStore.Rule {
         switch self {
         case .keyStands: "key"
         case .rowHasOrder: "order"
-        case .balanceIsSumOfHistory, .balanceIsNotNegative, .versionCountsHistory: "user"
+        case .rowHasUser, .balanceIsSumOfHistory, .balanceIsNotNegative, .versionCountsHistory: "user"
         case .historyIsChain: "user/version"
-        case .stockAddsUp, .stockIsNotNegative: "product"
+        case .rowHasProduct, .stockAddsUp, .stockIsNotNegative: "product"
         case .itemHasSale, .cancelledItemIsTakenBack: "order/product"
         case .totalIsSumOfItems, .itemIsQuantityTimesPrice, .orderHasPayment, .refundedIfCancelled,
             .orderHasPaymentEntry, .cancelledOrderHasRefundEntry, .entriesAreTheBuyers, .transitionsReachVersion,
@@ -156,7 +158,7 @@ extension AuditStore {
     enum Statements {
         static let all = [keepEvents, exportSnapshot, planMerges] + firstChecks + secondChecks
         /// Each takes half of the time.
-        static let firstChecks = [strays, sales, events]
+        static let firstChecks = [strays, strangers, sales, events]
         static let secondChecks = [keys, payments, stocks, histories, balances, states, transitions]
 
         /// Before the snapshot is taken: what the relay's TRUNCATE removes is gone for older snapshots too.
@@ -224,6 +226,32 @@ extension AuditStore {
             FROM numbered
             WHERE number <= $1
             ORDER BY number
+            """
+        )
+
+        /// What foreign keys do not keep either: rows of a user or a product that is not there.
+        static let strangers = SQLStatement(
+            "audit_strangers",
+            """
+            WITH stranger AS (
+                SELECT 'row-has-user' AS rule, o.user_id AS id FROM orders o
+                WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = o.user_id)
+                UNION
+                SELECT 'row-has-user', h.user_id FROM balance_history h
+                WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = h.user_id)
+                UNION
+                SELECT 'row-has-product', i.product_id FROM order_items i
+                WHERE NOT EXISTS (SELECT FROM products p WHERE p.id = i.product_id)
+                UNION
+                SELECT 'row-has-product', l.product_id FROM sales_ledger l
+                WHERE NOT EXISTS (SELECT FROM products p WHERE p.id = l.product_id)
+            ), numbered AS (
+                SELECT rule, id,
+                       count(*) OVER (PARTITION BY rule) AS total,
+                       row_number() OVER (PARTITION BY rule ORDER BY id) AS number
+                FROM stranger
+            )
+            SELECT rule, id::text AS id, total FROM numbered WHERE number <= $1 ORDER BY rule, number
             """
         )
 

@@ -312,6 +312,8 @@ extension OutboxStore {
                    set_config('plan_cache_mode', 'force_generic_plan', false) AS plans,
                    set_config('enable_seqscan', 'off', false) AS sequential_scans,
                    set_config('enable_bitmapscan', 'off', false) AS bitmap_scans,
+                   set_config('enable_hashjoin', 'off', false) AS hash_joins,
+                   set_config('enable_mergejoin', 'off', false) AS merge_joins,
                    set_config('jit', 'off', false) AS compilation
             """
         )
@@ -407,7 +409,8 @@ extension OutboxStore {
         )
 
         /// Two branches, each with an index condition of its own: transactions that began after `base`, and those that
-        /// were running then. Read from the index alone.
+        /// were running then. Read from the index alone; OFFSET 0 keeps a planner that has seen the table empty from
+        /// reading all of the shard into a hash for the few of the second branch.
         ///
         /// The first part of a large backlog is what the present snapshot would see if the transaction of the event
         /// beyond the limit, and all after it, had not begun yet.
@@ -465,8 +468,15 @@ extension OutboxStore {
                     UNION ALL
                     SELECT ended.id, ended.slot, ended.order_id, ended.sequence
                     FROM pg_snapshot_xip(cursor.base) AS running (txid)
-                    JOIN outbox_events ended ON ended.shard = cursor.shard AND ended.txid = running.txid
-                    WHERE ended.id > cursor.after_id AND pg_visible_in_snapshot(ended.txid, cursor.target)
+                    CROSS JOIN LATERAL (
+                        SELECT e.id, e.slot, e.order_id, e.sequence
+                        FROM outbox_events e
+                        WHERE e.shard = cursor.shard
+                            AND e.txid = running.txid
+                            AND e.id > cursor.after_id
+                            AND pg_visible_in_snapshot(e.txid, cursor.target)
+                        OFFSET 0
+                    ) AS ended
                 ) AS unconfirmed
                 ORDER BY id
                 LIMIT $5
@@ -544,8 +554,14 @@ extension OutboxStore {
                     (
                         SELECT e.occurred_at
                         FROM pg_snapshot_xip(c.base) AS running (txid)
-                        JOIN outbox_events e ON e.shard = c.shard AND e.txid = running.txid
-                        WHERE NOT (e.id <= c.after_id AND pg_visible_in_snapshot(e.txid, c.target))
+                        CROSS JOIN LATERAL (
+                            SELECT occurred_at
+                            FROM outbox_events
+                            WHERE shard = c.shard
+                                AND txid = running.txid
+                                AND NOT (id <= c.after_id AND pg_visible_in_snapshot(txid, c.target))
+                            OFFSET 0
+                        ) AS e
                         LIMIT 10000
                     )
                 ) unconfirmed

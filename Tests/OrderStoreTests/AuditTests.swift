@@ -150,7 +150,7 @@ extension Corruption {
         ),
         Corruption(
             "INSERT INTO balance_history VALUES (99, 1, gen_random_uuid(), 'CHARGE', 7, 7, NULL, now())",
-            [.balanceIsSumOfHistory: ["99"], .versionCountsHistory: ["99"]]
+            [.rowHasUser: ["99"], .balanceIsSumOfHistory: ["99"], .versionCountsHistory: ["99"]]
         ),
     ]
 
@@ -249,6 +249,17 @@ extension Corruption {
         Corruption(
             "UPDATE balance_history SET order_id = '\(ghost)' \(of(S.paid))",
             [.rowHasOrder: [ghost], .orderHasPaymentEntry: [S.id(S.paid)]]
+        ),
+        Corruption(
+            "UPDATE orders SET user_id = 99 \(of(S.paid, "id"))",
+            [.rowHasUser: ["99"], .entriesAreTheBuyers: [S.id(S.paid)]]
+        ),
+        Corruption(
+            """
+            UPDATE order_items SET product_id = 99 \(of(S.cancelled)) AND line = 1;
+            UPDATE sales_ledger SET product_id = 99 \(of(S.cancelled)) AND product_id = \(S.product(S.cancelled, line: 1))
+            """,
+            [.rowHasProduct: ["99"]]
         ),
     ]
 

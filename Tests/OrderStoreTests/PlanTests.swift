@@ -116,6 +116,43 @@ struct PlanTests {
         }
     }
 
+    @Test("what a relay asks is planned for a large outbox while it is still empty")
+    func plansForGrowth() async throws {
+        try await Shop.withShop { shop in
+            let connection = try await shop.connect()
+            let deadline = ContinuousClock.now + .seconds(30)
+            try await connection.execute(script: Self.explain, deadline: deadline)
+            try await OutboxStore.enlist(connection, deadline: deadline)
+            let look = Run(
+                OutboxStore.Statements.look,
+                "'{3}', ARRAY['90:95:92'], ARRAY[NULL::text], '{0}', 500"
+            )
+            let read = Run(
+                OutboxStore.Statements.readEvents,
+                "'{0}', ARRAY['019c0a2f-0000-7000-8000-000000000000'::uuid], '{1}'"
+            )
+            for run in [look, read, Run(OutboxStore.Statements.pending, "")] {
+                let plans = try await connection.query(
+                    Self.plans,
+                    [.text(run.statement.text), .text(run.parameters)],
+                    deadline: deadline
+                )
+                for row in plans {
+                    let plan: String = try row.get("plan")
+                    #expect(!plan.contains("Hash Join") && !plan.contains("Merge Join"), "\(plan)")
+                    // Each look at the events begins at a transaction, or at an order.
+                    let lines = plan.split(separator: "\n")
+                    for (scan, condition) in zip(lines, lines.dropFirst()) where scan.contains(" on outbox_events_") {
+                        #expect(condition.contains("txid") || condition.contains("order_id"), "\(plan)")
+                    }
+                    let isByIndex = plan.contains("txid = running.txid") || plan.contains("order_id = place.order_id")
+                    #expect(isByIndex, "\(plan)")
+                }
+            }
+            await connection.close()
+        }
+    }
+
     private func expectNoScan(_ run: Run, of large: [String], on connection: PostgresConnection) async throws {
         let plans = try await connection.query(
             Self.plans,

@@ -74,7 +74,7 @@ struct SchemaTests {
             "UPDATE products SET price = 0",
             "INSERT INTO users (name, email, created_at, updated_at) VALUES ('b', 'A@EXAMPLE.COM', now(), now())",
             "INSERT INTO payments VALUES (gen_random_uuid(), 1, 'REFUNDED', now(), NULL)",
-            "INSERT INTO orders VALUES (gen_random_uuid(), 99, 'PAID', 1, 1, now(), now())",
+            "INSERT INTO stock_adjustments VALUES (gen_random_uuid(), 99, 1, 'count', 1, now())",
             "INSERT INTO orders VALUES (gen_random_uuid(), 1, 'LOST', 1, 1, now(), now())",
             "INSERT INTO balance_history VALUES (1, 1, gen_random_uuid(), 'PAYMENT', 5, 5, NULL, now())",
             "INSERT INTO outbox_events (shard, event_id, order_id, sequence, type, occurred_at, data) "
