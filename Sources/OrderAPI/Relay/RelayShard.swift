@@ -76,8 +76,8 @@ struct RelayShard {
         return cursor
     }
 
-    /// What is not settled is sent again, later. The broker's trouble costs an event nothing but time: there is no limit
-    /// to the attempts.
+    /// What is not settled is sent again, later. The broker's trouble costs an event nothing but time: there is no
+    /// limit to the attempts.
     mutating func pause(because outcome: PublishOutcome) {
         handedOut = 0
         pausedUntil = .now + backoff.next()
