@@ -63,7 +63,7 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
-        // L4: executables. They never import each other.
+        // L5: executables. They never import each other.
         .executableTarget(
             name: "OrderAPI",
             dependencies: [
@@ -114,9 +114,18 @@ let package = Package(
         .executableTarget(
             name: "OrderCtl",
             dependencies: [
-                "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime", "Postgres", "AMQP",
-                "Redis",
+                "Operations", "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime",
+                "Postgres", "AMQP", "Redis",
                 .argumentParser, .asyncHTTPClient, .crypto, .logging, .nioCore, .nioHTTP1, .unixSignals,
+            ]
+        ),
+
+        // L4: what an operator asks and does, on the command line and in the console.
+        .target(
+            name: "Operations",
+            dependencies: [
+                "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime", "Postgres", "AMQP",
+                .asyncHTTPClient, .logging, .nioCore, .nioHTTP1, .unixSignals,
             ]
         ),
 
@@ -180,7 +189,8 @@ let package = Package(
         .testTarget(
             name: "OrderCtlTests",
             dependencies: [
-                "OrderCtl", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore", "SeededRandom",
+                "OrderCtl", "Operations", "AMQP", "EventTopology", "OrderDomain", "OrderMessages", "OrderStore",
+                "SeededRandom",
                 "ServiceRuntime", .argumentParser, .hummingbird, .hummingbirdTesting,
             ]
         ),

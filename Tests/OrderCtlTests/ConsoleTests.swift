@@ -1,6 +1,7 @@
 import ServiceRuntime
 import Testing
 
+@testable import Operations
 @testable import OrderCtl
 
 @Suite("What people see")

@@ -4,6 +4,7 @@ import OrderMessages
 import Testing
 
 @testable import AMQP
+@testable import Operations
 @testable import OrderCtl
 
 @Suite("Dead letters")

@@ -5,6 +5,7 @@ import ServiceRuntime
 import Testing
 
 @testable import AMQP
+@testable import Operations
 @testable import OrderCtl
 
 @Suite("The lag")
@@ -25,7 +26,8 @@ struct LagReadingTests {
         var reading = LagReading(at: Date(timeIntervalSince1970: 1_769_850_300))
         reading.take(consumer)
         reading.take(outbox: .success(.init(messages: 7, oldestSeconds: 0.4)))
-        reading.take(queues: .success(Self.depths.mapValues { QueueDepth(ready: $0, consumers: 1) }))
+        let depths = Self.depths.mapValues { QueueDepth(ready: $0, consumers: 1) }
+        reading.take(queues: .success(ForwardingDepths(depths)))
         reading.judge()
         return reading
     }

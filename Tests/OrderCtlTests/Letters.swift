@@ -2,6 +2,7 @@ import EventTopology
 import Foundation
 
 @testable import AMQP
+@testable import Operations
 @testable import OrderCtl
 
 /// A dead letter as the consumer leaves it.

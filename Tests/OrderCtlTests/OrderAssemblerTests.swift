@@ -2,6 +2,7 @@ import Foundation
 import OrderStore
 import Testing
 
+@testable import Operations
 @testable import OrderCtl
 
 /// What becomes of a history: its orders, and the numbers of the lines that are left out with their reasons.

@@ -6,6 +6,7 @@ import OrderStore
 import ServiceRuntime
 import Testing
 
+@testable import Operations
 @testable import OrderCtl
 
 @Suite("Redrives")
@@ -59,7 +60,7 @@ struct RedriveTests {
     @Test("a report says what was done, and how to go on")
     func reports() throws {
         var report = RedriveReport(
-            .init(id: "r1", selection: .group("422"), limit: 10, perSecond: 5, isDryRun: false)
+            .init(id: "r1", selection: .group("422"), limit: 10, perSecond: 5, isDryRun: false, requestedBy: "someone")
         )
         report.sent = 1_200
         report.duration = .seconds(4)

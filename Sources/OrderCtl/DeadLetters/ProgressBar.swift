@@ -1,3 +1,5 @@
+import Operations
+
 /// How far it is, on a terminal's standard error; nothing elsewhere.
 struct ProgressBar {
     private static let width = 30
@@ -8,13 +10,21 @@ struct ProgressBar {
     private var start = ContinuousClock.now
     private var shownAt: ContinuousClock.Instant?
 
+    mutating func show(_ progress: RedriveRun.Progress) {
+        switch progress {
+        case .began(let total): begin(of: total)
+        case .advanced(let count): advance(by: count)
+        case .ended: end()
+        }
+    }
+
     /// Begins; `total` is the most that there can be.
-    mutating func begin(of total: Int) {
+    private mutating func begin(of total: Int) {
         self.total = total
         start = .now
     }
 
-    mutating func advance(by count: Int) {
+    private mutating func advance(by count: Int) {
         done += count
         let now = ContinuousClock.now
         guard Console.showsProgress, total > 0, shownAt.map({ $0.duration(to: now) > Self.interval }) ?? true else {
@@ -25,7 +35,7 @@ struct ProgressBar {
     }
 
     /// Removes the line.
-    func end() {
+    private func end() {
         if shownAt != nil { Console.note("\r\u{1B}[K") }
     }
 

@@ -1,6 +1,7 @@
 import AMQP
 import ArgumentParser
 import Foundation
+import Operations
 import OrderDomain
 import OrderMessages
 import OrderStore
@@ -87,7 +88,8 @@ extension DLQ {
                     selection: try selection(),
                     limit: limit,
                     perSecond: rate,
-                    isDryRun: dryRun
+                    isDryRun: dryRun,
+                    requestedBy: NSUserName()
                 )
                 let broker = try OrderCtl.broker(settings)
                 let connection = try await PostgresConnection.connect(
@@ -96,13 +98,15 @@ extension DLQ {
                 )
                 let publisher = AMQPPublisher(configuration: broker, topology: AMQPTopology(), logger: OrderCtl.silence)
                 let report = try await StopRequest.during { stop in
-                    try await RedriveRun(
+                    var bar = ProgressBar()
+                    return try await RedriveRun(
                         plan,
                         queue: DeadLetterQueue(broker: broker),
                         publisher: publisher,
                         database: connection,
                         circuit: withoutConsumer || dryRun ? nil : CircuitGuard(ConsumerClient(settings)),
-                        stop: stop
+                        stop: stop,
+                        progress: { bar.show($0) }
                     )
                     .run()
                 }

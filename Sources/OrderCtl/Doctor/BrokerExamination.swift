@@ -1,6 +1,7 @@
 import AMQP
 import EventTopology
 import Foundation
+import Operations
 import ServiceRuntime
 
 /// Looks at RabbitMQ: over AMQP for what AMQP can tell, over the management plugin, where there is one, for the rest.

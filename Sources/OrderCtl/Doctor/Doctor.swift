@@ -1,6 +1,7 @@
 import AMQP
 import ArgumentParser
 import Foundation
+import Operations
 import OrderMessages
 import Postgres
 import ServiceRuntime

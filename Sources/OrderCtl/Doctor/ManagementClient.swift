@@ -1,4 +1,5 @@
 import Foundation
+import Operations
 import ServiceRuntime
 
 /// RabbitMQ's management plugin.

@@ -1,3 +1,4 @@
+import Operations
 import OrderMessages
 
 /// What an import has done, or, in a dry run, would do.

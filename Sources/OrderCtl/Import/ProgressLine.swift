@@ -1,3 +1,5 @@
+import Operations
+
 /// How far a long command has come, on standard error: a bar on a terminal, otherwise a line every few seconds.
 struct ProgressLine {
     private static let barWidth = 30

@@ -1,6 +1,7 @@
 import AMQP
 import EventTopology
 import Foundation
+import Operations
 import OrderMessages
 import ServiceRuntime
 
@@ -9,11 +10,6 @@ struct LagReading {
     struct Waiting: Equatable {
         var messages: Int?
         var oldestSeconds: Double?
-    }
-
-    struct Tier: Encodable, Equatable {
-        let tierMs: Int
-        let messages: Int
     }
 
     struct EndToEnd: Equatable {
@@ -31,7 +27,7 @@ struct LagReading {
     private(set) var unacked = Waiting()
     private(set) var retry = Waiting()
     private(set) var deadLetters = Waiting()
-    private(set) var tiers: [Tier] = []
+    private(set) var tiers: [ForwardingDepths.Tier] = []
     private(set) var endToEnd: EndToEnd?
     private(set) var consumePerSecond: Double?
     private(set) var drainEtaSeconds: Double?
@@ -88,17 +84,13 @@ struct LagReading {
         }
     }
 
-    mutating func take(queues depths: Result<[String: QueueDepth], AMQPError>) {
+    mutating func take(queues depths: Result<ForwardingDepths, AMQPError>) {
         switch depths {
         case .success(let depths):
-            ready.messages = depths[BrokerNames.forwardQueue]?.ready
-            deadLetters.messages = depths[BrokerNames.deadLetterQueue]?.ready
-            // A tier may have more than one queue.
-            tiers = BrokerNames.retryTiersMs.map { tierMs in
-                let queues = depths.filter { $0.key.hasPrefix("dataplatform.retry.\(tierMs).") }
-                return Tier(tierMs: tierMs, messages: queues.values.reduce(0) { $0 + $1.ready })
-            }
-            retry.messages = tiers.reduce(0) { $0 + $1.messages }
+            ready.messages = depths.ready
+            deadLetters.messages = depths.deadLetters
+            tiers = depths.tiers
+            retry.messages = depths.retrying
             if ready.messages == nil { problems.append("the broker has no queue \(BrokerNames.forwardQueue)") }
         case .failure(let error):
             isIncomplete = true
@@ -209,7 +201,7 @@ extension LagReading {
         let status: String
         let circuit: Nullable<String>
         let stages: [Stage]
-        let retryTiers: [Tier]
+        let retryTiers: [ForwardingDepths.Tier]
         let endToEnd: Nullable<Delays>
         let consumePerSecond: Nullable<Double>
         let drainEtaSeconds: Nullable<Double>

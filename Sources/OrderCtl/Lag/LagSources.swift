@@ -1,6 +1,6 @@
 import AMQP
-import EventTopology
 import Foundation
+import Operations
 import OrderStore
 import Postgres
 
@@ -45,10 +45,9 @@ struct LagSources {
         }
     }
 
-    private func queues() async -> Result<[String: QueueDepth], AMQPError> {
+    private func queues() async -> Result<ForwardingDepths, AMQPError> {
         do throws(AMQPError) {
-            let names = AMQPTopology.forwarding.queues.map(\.name)
-            return .success(try await inspector.depth(of: names, deadline: .now + Self.timeout))
+            return .success(try await ForwardingDepths.read(inspector, deadline: .now + Self.timeout))
         } catch {
             return .failure(error)
         }

@@ -1,3 +1,4 @@
+import Operations
 import OrderMessages
 
 /// What became of a replay.

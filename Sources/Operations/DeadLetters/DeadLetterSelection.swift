@@ -1,14 +1,15 @@
-import Foundation
+package import Foundation
 
 /// Which dead letters an operator means.
-enum DeadLetterSelection: Equatable {
+package enum DeadLetterSelection: Equatable, Sendable {
     case event(String)
     case group(String)
     /// Given up at this time or later; `said` is how the operator said it. Without a time it is not among them.
     case since(Date, said: String)
     case all
 
-    func matches(_ letter: DeadLetter) -> Bool {
+    /// Whether a dead letter is meant.
+    package func matches(_ letter: DeadLetter) -> Bool {
         switch self {
         case .event(let id): letter.eventID.lowercased() == id.lowercased()
         case .group(let group): letter.group == group
@@ -20,7 +21,7 @@ enum DeadLetterSelection: Equatable {
 
 extension DeadLetterSelection: CustomStringConvertible {
     /// In the words of the command line, for the audit.
-    var description: String {
+    package var description: String {
         switch self {
         case .event(let id): "--id \(id)"
         case .group(let group): "--group \(group)"

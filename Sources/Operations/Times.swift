@@ -1,12 +1,12 @@
-import Foundation
+package import Foundation
 import OrderMessages
 
 /// A point in time as an operator says it.
-enum OperatorTime {
+package enum OperatorTime {
     private static let units: [Character: Double] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
 
     /// Reads RFC 3339 (`2026-01-31T09:05:00Z`), or how long ago (`90s`, `15m`, `2h`, `3d`); nil for anything else.
-    static func parse(_ text: String, now: Date) -> Date? {
+    package static func parse(_ text: String, now: Date) -> Date? {
         if let unit = text.last.flatMap({ units[$0] }), let count = Int(text.dropLast()), count >= 0 {
             return now.addingTimeInterval(-Double(count) * unit)
         }
@@ -15,7 +15,7 @@ enum OperatorTime {
 }
 
 /// Seconds as people say them: `850 ms`, `12 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`.
-func spoken(seconds: Double) -> String {
+package func spoken(seconds: Double) -> String {
     let whole = Int(max(0, seconds).rounded(.down))
     func parts(_ unit: Int, _ name: String, _ smaller: Int, _ smallerName: String) -> String {
         let rest = whole % unit / smaller
@@ -31,7 +31,7 @@ func spoken(seconds: Double) -> String {
 }
 
 /// A number with a comma between thousands.
-func grouped(_ number: Int) -> String {
+package func grouped(_ number: Int) -> String {
     var text = ""
     for (position, digit) in String(number.magnitude).reversed().enumerated() {
         if position > 0, position.isMultiple(of: 3) { text.append(",") }

@@ -1,20 +1,47 @@
-import AMQP
+package import AMQP
 import Foundation
 import OrderMessages
 import OrderStore
-import Postgres
+package import Postgres
 import ServiceRuntime
 
 /// Sends dead letters to the forward queue, batch by batch: publish, wait for the broker to confirm, note it in the
 /// database, remove the dead letter. Killed anywhere in between it loses nothing.
-final class RedriveRun {
+package final class RedriveRun {
     /// What the operator wants.
-    struct Plan {
+    package struct Plan {
         let id: String
         let selection: DeadLetterSelection
         let limit: Int?
         let perSecond: Int?
         let isDryRun: Bool
+        let requestedBy: String
+
+        /// Which dead letters, how many of them at most, how many a second at most, and who wants it.
+        package init(
+            id: String,
+            selection: DeadLetterSelection,
+            limit: Int?,
+            perSecond: Int?,
+            isDryRun: Bool,
+            requestedBy: String
+        ) {
+            self.id = id
+            self.selection = selection
+            self.limit = limit
+            self.perSecond = perSecond
+            self.isDryRun = isDryRun
+            self.requestedBy = requestedBy
+        }
+    }
+
+    /// How far a run is.
+    package enum Progress {
+        /// The most that there can be.
+        case began(Int)
+        /// So many more were dealt with.
+        case advanced(Int)
+        case ended
     }
 
     /// The most dead letters that are under way, and that may be sent twice when the process is killed.
@@ -30,18 +57,20 @@ final class RedriveRun {
     private var circuit: CircuitGuard?
     private var bucket: TokenBucket?
     private var report: RedriveReport
-    private var progress = ProgressBar()
+    private let progress: (Progress) -> Void
     /// How many may still be dealt with.
     private var remaining = Int.max
     private var batch: [(letter: DeadLetter, candidate: RedriveStore.Candidate)] = []
 
-    init(
+    /// Prepares a run; `progress` is told how far it is.
+    package init(
         _ plan: Plan,
         queue: DeadLetterQueue,
         publisher: AMQPPublisher,
         database: PostgresConnection,
         circuit: CircuitGuard?,
-        stop: StopRequest
+        stop: StopRequest,
+        progress: @escaping (Progress) -> Void = { _ in }
     ) {
         self.plan = plan
         self.queue = queue
@@ -49,6 +78,7 @@ final class RedriveRun {
         self.database = database
         self.circuit = circuit
         self.stop = stop
+        self.progress = progress
         bucket = plan.perSecond.map(TokenBucket.init)
         report = RedriveReport(plan)
     }
@@ -56,7 +86,7 @@ final class RedriveRun {
     /// Redrives until all that is selected has been dealt with, or something stands in the way; says what was done.
     ///
     /// Throws before anything has been sent: when a server is away, or the id belongs to another redrive.
-    func run() async throws -> RedriveReport {
+    package func run() async throws -> RedriveReport {
         let start = ContinuousClock.now
         let earlier = try await RedriveStore.find(plan.id, on: database, deadline: .now + Self.queryTimeout)
         report.earlier = earlier
@@ -65,14 +95,14 @@ final class RedriveRun {
         remaining = plan.limit.map { max(0, $0 - Int(earlier?.redriven ?? 0)) } ?? .max
         do {
             try await queue.walk(
-                begin: { progress.begin(of: min($0, remaining)) },
+                begin: { progress(.began(min($0, remaining))) },
                 { letter, walk in try await visit(letter, walk) },
                 end: { walk in _ = try await flush(walk) }
             )
         } catch {
             interrupt(.failed, "\(error)")
         }
-        progress.end()
+        progress(.ended)
         report.duration = start.duration(to: .now)
         if report.selected == 0, earlier == nil { interrupt(.failed, "no dead letter matches \(plan.selection)") }
         if !plan.isDryRun { await finish() }
@@ -94,7 +124,7 @@ final class RedriveRun {
         let noted = try await RedriveStore.begin(
             plan.id,
             selection: "\(plan.selection)",
-            requestedBy: NSUserName(),
+            requestedBy: plan.requestedBy,
             at: Date(),
             on: database,
             deadline: .now + Self.queryTimeout
@@ -178,7 +208,7 @@ final class RedriveRun {
         guard await mayGoOn(sending: open.count) else { return false }
         let confirmed = try await send(open)
         for delivery in settled + confirmed.map(\.delivery) { try await walk.remove(delivery) }
-        progress.advance(by: letters.count)
+        progress(.advanced(letters.count))
         return report.interruption == nil
     }
 

@@ -2,17 +2,17 @@ import Foundation
 import OrderMessages
 
 /// Dead letters counted by what they failed of.
-struct DeadLetterGroups {
+package struct DeadLetterGroups {
     /// Failures of one cause.
-    struct Group: Encodable {
-        let group: String
-        var messages: Int
-        fileprivate(set) var oldestFailedAt: String?
-        fileprivate(set) var newestFailedAt: String?
+    package struct Group: Encodable, Sendable {
+        package let group: String
+        package fileprivate(set) var messages: Int
+        package fileprivate(set) var oldestFailedAt: String?
+        package fileprivate(set) var newestFailedAt: String?
         /// Of the first.
-        let status: Int?
+        package let status: Int?
         /// Of the first.
-        let error: String
+        package let error: String
 
         fileprivate init(_ letter: DeadLetter) {
             group = letter.group
@@ -25,13 +25,15 @@ struct DeadLetterGroups {
     private let maximum: Int
     private var groups: [String: Group] = [:]
     /// Dead letters beyond the most groups that are kept.
-    private(set) var uncounted = 0
+    package private(set) var uncounted = 0
 
-    init(maximum: Int) {
+    /// Counts up to `maximum` groups.
+    package init(maximum: Int) {
         self.maximum = maximum
     }
 
-    mutating func add(_ letter: DeadLetter) {
+    /// Counts one more.
+    package mutating func add(_ letter: DeadLetter) {
         guard groups.count < maximum || groups[letter.group] != nil else {
             uncounted += 1
             return
@@ -48,7 +50,7 @@ struct DeadLetterGroups {
     }
 
     /// The largest first.
-    var sorted: [Group] {
+    package var sorted: [Group] {
         groups.values.sorted { ($1.messages, $0.group) < ($0.messages, $1.group) }
     }
 }

@@ -1,12 +1,12 @@
-import AMQP
+package import AMQP
 import EventTopology
-import Foundation
+package import Foundation
 import OrderMessages
 
 /// A message of the dead-letter queue, and why it is there.
-struct DeadLetter {
+package struct DeadLetter {
     /// The group of what the broker itself gave up: it writes no fingerprint.
-    static let poisonGroup = "poison"
+    package static let poisonGroup = "poison"
 
     private struct Envelope: Decodable {
         let id: String?
@@ -14,15 +14,16 @@ struct DeadLetter {
         let type: String?
     }
 
-    let delivery: AMQPDelivery
+    package let delivery: AMQPDelivery
     /// The event's id; what the publisher said when it is no UUID, empty when it said nothing.
-    let eventID: String
+    package let eventID: String
     /// The order that the event is about; nil when the body is no event of ours.
-    let orderID: UUID?
+    package let orderID: UUID?
     /// What kind of event it is; empty when nobody says.
-    let type: String
+    package let type: String
 
-    init(_ delivery: AMQPDelivery) {
+    /// Reads what the message says of itself.
+    package init(_ delivery: AMQPDelivery) {
         self.delivery = delivery
         let envelope = try? JSONDecoder().decode(Envelope.self, from: Data(delivery.body))
         eventID = delivery.messageID ?? envelope?.id ?? ""
@@ -31,33 +32,33 @@ struct DeadLetter {
     }
 
     /// Failures of one cause have the same.
-    var group: String {
+    package var group: String {
         delivery.headers[DeadLetterHeaders.fingerprint]?.string ?? Self.poisonGroup
     }
 
     /// What was wrong.
-    var error: String {
+    package var error: String {
         delivery.headers[DeadLetterHeaders.errorMessage]?.string
             ?? (death == nil ? "" : "given up by the broker: delivered too often without an answer")
     }
 
     /// The platform's answer, if there was one.
-    var status: Int? { delivery.headers[DeadLetterHeaders.errorStatus]?.integer.map { Int(clamping: $0) } }
+    package var status: Int? { delivery.headers[DeadLetterHeaders.errorStatus]?.integer.map { Int(clamping: $0) } }
 
     /// When it was given up; nil when nobody says.
-    var failedAt: Date? {
+    package var failedAt: Date? {
         if let text = delivery.headers[DeadLetterHeaders.failedAt]?.string { return Date(rfc3339: text) }
         return death?["time"]?.integer.map { Date(timeIntervalSince1970: Double($0)) }
     }
 
     /// Requests that carried it and failed, so far as the headers tell.
-    var attempts: Int { Int(clamping: delivery.headers[EventHeaders.attempt]?.integer ?? 0) }
+    package var attempts: Int { Int(clamping: delivery.headers[EventHeaders.attempt]?.integer ?? 0) }
 
     /// How often it was redriven before.
-    var redriveCount: Int { Int(clamping: delivery.headers[DeadLetterHeaders.redriveCount]?.integer ?? 0) }
+    package var redriveCount: Int { Int(clamping: delivery.headers[DeadLetterHeaders.redriveCount]?.integer ?? 0) }
 
     /// The redrive after which it came back here, if there was one.
-    var redriveID: String? { delivery.headers[DeadLetterHeaders.redriveID]?.string }
+    package var redriveID: String? { delivery.headers[DeadLetterHeaders.redriveID]?.string }
 
     /// The broker's own note of the last time that it moved the message.
     private var death: [String: AMQPField]? { delivery.headers["x-death"]?.array?.first?.table }

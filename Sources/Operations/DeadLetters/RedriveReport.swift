@@ -1,8 +1,8 @@
 import OrderStore
-import ServiceRuntime
+package import ServiceRuntime
 
 /// What a redrive has done.
-struct RedriveReport {
+package struct RedriveReport {
     /// Why it ended before its end.
     struct Interruption {
         enum Kind: Equatable {
@@ -54,7 +54,7 @@ struct RedriveReport {
     }
 
     /// How the process ends; nil when all went well.
-    var failure: ProcessFailure? {
+    package var failure: ProcessFailure? {
         guard let interruption else { return nil }
         let goOn = sent > 0 || interruption.kind == .stopped
         let advice = goOn && !plan.isDryRun ? "; go on with: \(command)" : ""
@@ -70,7 +70,8 @@ struct RedriveReport {
         return "orderctl dlq redrive \(plan.selection)\(limit)\(rate) --redrive-id \(plan.id)"
     }
 
-    var text: String {
+    /// For people.
+    package var text: String {
         if let earlier, earlier.result == .done {
             return
                 "redrive \(plan.id) is done already: it sent \(grouped(Int(earlier.redriven))) events; nothing is sent"
@@ -108,7 +109,8 @@ struct RedriveReport {
         if unreadable > 0 { table.add(["no event", "\(grouped(unreadable)) stay: they cannot be read as events"]) }
     }
 
-    var json: some Encodable { JSON(self) }
+    /// For programs.
+    package var json: some Encodable { JSON(self) }
 
     private struct JSON: Encodable {
         let redriveId: String

@@ -1,10 +1,10 @@
-import AMQP
+package import AMQP
 import Foundation
 import OrderDomain
 import OrderMessages
 
 /// What is known of a dead letter in one line of a list.
-struct DeadLetterSummary: Encodable {
+package struct DeadLetterSummary: Encodable {
     let eventId: String
     let orderId: Nullable<String>
     let type: String
@@ -16,7 +16,8 @@ struct DeadLetterSummary: Encodable {
     let redriveId: Nullable<String>
     let error: String
 
-    init(_ letter: DeadLetter) {
+    /// Takes from a dead letter what the line says.
+    package init(_ letter: DeadLetter) {
         eventId = letter.eventID
         orderId = Nullable(letter.orderID?.text)
         type = letter.type
@@ -31,8 +32,13 @@ struct DeadLetterSummary: Encodable {
 }
 
 /// A whole message in JSON: the body as it is when it is JSON itself, otherwise as text, otherwise in base64.
-struct DeadLetterMessage {
-    let letter: DeadLetter
+package struct DeadLetterMessage {
+    private let letter: DeadLetter
+
+    /// The whole of this dead letter.
+    package init(letter: DeadLetter) {
+        self.letter = letter
+    }
 
     private struct Head: Encodable {
         let eventId: String
@@ -49,7 +55,7 @@ struct DeadLetterMessage {
     }
 
     /// One line.
-    var json: String {
+    package var json: String {
         get throws {
             let head = try encoded(
                 Head(
@@ -85,14 +91,15 @@ struct DeadLetterMessage {
 }
 
 /// A header's value in JSON; bytes in base64, times in RFC 3339.
-struct JSONField: Encodable {
-    let field: AMQPField
+package struct JSONField: Encodable {
+    private let field: AMQPField
 
-    init(_ field: AMQPField) {
+    /// The value of this header.
+    package init(_ field: AMQPField) {
         self.field = field
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         switch field {
         case .null: try container.encodeNil()

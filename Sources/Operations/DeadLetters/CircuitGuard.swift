@@ -1,11 +1,12 @@
 /// Says when to stop sending because the consumer can't pass anything on.
-struct CircuitGuard {
+package struct CircuitGuard {
     private static let interval = Duration.seconds(1)
 
     private let consumer: ConsumerClient
     private var lastAsked: ContinuousClock.Instant?
 
-    init(_ consumer: ConsumerClient) {
+    /// Guards sending by what this consumer says of its circuit.
+    package init(_ consumer: ConsumerClient) {
         self.consumer = consumer
     }
 

@@ -1,15 +1,20 @@
-import AMQP
+package import AMQP
 import EventTopology
 import ServiceRuntime
 
 /// The dead-letter queue, which is the truth about what was given up.
-struct DeadLetterQueue {
+package struct DeadLetterQueue {
     private static let connectTimeout = Duration.seconds(10)
     /// How long the broker may be silent although there is something.
     private static let nextTimeout = Duration.seconds(10)
     private static let endTimeout = Duration.seconds(30)
 
-    let broker: AMQPConfiguration
+    private let broker: AMQPConfiguration
+
+    /// The queue on this broker; it is connected to when it is gone through.
+    package init(broker: AMQPConfiguration) {
+        self.broker = broker
+    }
 
     /// Goes through what is in the queue now, from its head, until `visit` returns false; what `visit` does not remove
     /// stays. Returns how many there were. `begin` is told how many there are, `end` is called while what was seen can
@@ -18,7 +23,7 @@ struct DeadLetterQueue {
     /// Throws ``ProcessFailure`` when the broker is away, or when another command goes through the queue: only one can,
     /// since each would miss what the other has.
     @discardableResult
-    func walk(
+    package func walk(
         begin: (Int) -> Void = { _ in },
         _ visit: (DeadLetter, AMQPQueueWalk) async throws -> Bool,
         end: (AMQPQueueWalk) async throws -> Void = { _ in }

@@ -1,53 +1,54 @@
 import Foundation
-import ServiceRuntime
+package import ServiceRuntime
 
 /// What the consumer says of itself (`GET /lag`).
-struct ConsumerLag: Decodable {
+package struct ConsumerLag: Decodable, Sendable {
     /// Where events wait; nil is what the consumer does not know.
-    struct Stage: Decodable {
-        let stage: String
-        let messages: Int?
-        let oldestSeconds: Double?
+    package struct Stage: Decodable, Sendable {
+        package let stage: String
+        package let messages: Int?
+        package let oldestSeconds: Double?
     }
 
     /// From the commit to the platform's answer.
-    struct EndToEnd: Decodable {
-        let p50Ms: Double?
-        let p99Ms: Double?
-        let windowSeconds: Double?
-        let samples: Int?
+    package struct EndToEnd: Decodable, Sendable {
+        package let p50Ms: Double?
+        package let p99Ms: Double?
+        package let windowSeconds: Double?
+        package let samples: Int?
     }
 
     /// `ok`, `warn`, `stall` or `stop`.
-    let status: String
+    package let status: String
     /// How it stands with the data platform: `closed`, `half_open` or `open`.
-    let circuit: String
-    let stages: [Stage]
-    let endToEnd: EndToEnd?
-    let consumePerSecond: Double?
-    let drainEtaSeconds: Double?
+    package let circuit: String
+    package let stages: [Stage]
+    package let endToEnd: EndToEnd?
+    package let consumePerSecond: Double?
+    package let drainEtaSeconds: Double?
 
     /// Whether nothing is sent to the data platform now.
-    var isCircuitOpen: Bool { circuit == "open" }
+    package var isCircuitOpen: Bool { circuit == "open" }
 }
 
 /// Asks the consumer.
-struct ConsumerClient {
+package struct ConsumerClient: Sendable {
     /// It cannot be asked, or does not answer as expected.
-    struct Silent: Error, CustomStringConvertible {
-        let description: String
+    package struct Silent: Error, CustomStringConvertible {
+        package let description: String
         /// Whether something answered at all.
-        let isThere: Bool
+        package let isThere: Bool
     }
 
     private let base: String
 
-    init(_ settings: Settings) throws {
+    /// The consumer at `CONSUMER_URL`; throws `SettingsError`.
+    package init(_ settings: Settings) throws {
         base = try settings.base("CONSUMER_URL", default: "http://127.0.0.1:8081")
     }
 
     /// Its lag now, or why it cannot be told.
-    func reading() async -> Result<ConsumerLag, Silent> {
+    package func reading() async -> Result<ConsumerLag, Silent> {
         do throws(Silent) {
             return .success(try await lag())
         } catch {
@@ -56,7 +57,7 @@ struct ConsumerClient {
     }
 
     /// Its lag now; throws ``Silent``.
-    func lag() async throws(Silent) -> ConsumerLag {
+    package func lag() async throws(Silent) -> ConsumerLag {
         let answer: Web.Answer
         do {
             answer = try await Web.get(base + "/lag")
@@ -76,7 +77,7 @@ struct ConsumerClient {
 
 extension Settings {
     /// The address of a server over HTTP, without a slash at its end.
-    func base(_ key: String, default fallback: String? = nil) throws(SettingsError) -> String {
+    package func base(_ key: String, default fallback: String? = nil) throws(SettingsError) -> String {
         let url = try url(key, default: fallback, schemes: ["http", "https"])
         return url.hasSuffix("/") ? String(url.dropLast()) : url
     }

@@ -1,14 +1,14 @@
 import AsyncHTTPClient
 import NIOCore
-import NIOHTTP1
+package import NIOHTTP1
 
 /// Calls of our services and of the broker's management interface.
-enum Web {
+package enum Web {
     /// What a server answered.
-    struct Answer {
-        let status: Int
-        let headers: HTTPHeaders
-        let body: [UInt8]
+    package struct Answer {
+        package let status: Int
+        package let headers: HTTPHeaders
+        package let body: [UInt8]
     }
 
     private static let maximumBodyBytes = 4 * 1_024 * 1_024
@@ -22,7 +22,7 @@ enum Web {
     }()
 
     /// Fetches a page; throws when there is no whole answer within 3 s.
-    static func get(_ url: String, headers: [String: String] = [:]) async throws -> Answer {
+    package static func get(_ url: String, headers: [String: String] = [:]) async throws -> Answer {
         var request = HTTPClientRequest(url: url)
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         let response = try await client.execute(request, timeout: timeout)
