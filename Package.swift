@@ -85,8 +85,9 @@ let package = Package(
                 "OrderStore", "EventTopology", "WebhookSignature", "ServiceRuntime", "OpsMetrics", "Backoff",
                 "Postgres",
                 "AMQP",
-                .argumentParser, .asyncHTTPClient, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
-                .nioHTTP1,
+                .argumentParser, .asyncHTTPClient, .collections, .crypto, .httpTypes, .hummingbird, .lifecycle,
+                .logging,
+                .nioCore, .nioHTTP1,
             ]
         ),
         .executableTarget(

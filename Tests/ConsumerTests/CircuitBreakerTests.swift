@@ -129,6 +129,7 @@ struct CircuitBreakerTests {
 
 @Suite("Attempts that an outage took are taken back")
 struct AttemptLedgerTests {
+    private static let start = ContinuousClock.now
     private let first = UUID()
     private let second = UUID()
 
@@ -138,7 +139,7 @@ struct AttemptLedgerTests {
         ledger.failed([first: 3])
         ledger.failed([first: 4, second: 0])
         expect(&ledger, first, saying: 5, counts: 5)
-        ledger.opened()
+        ledger.opened(at: Self.start)
         expect(&ledger, first, saying: 5, counts: 3)
         expect(&ledger, second, saying: 1, counts: 0)
         expect(&ledger, UUID(), saying: 2, counts: 2)
@@ -148,7 +149,7 @@ struct AttemptLedgerTests {
     func once() {
         var ledger = AttemptLedger()
         ledger.failed([first: 0])
-        ledger.opened()
+        ledger.opened(at: Self.start)
         expect(&ledger, first, saying: 1, counts: 0)
         expect(&ledger, first, saying: 1, counts: 1)
     }
@@ -158,8 +159,51 @@ struct AttemptLedgerTests {
         var ledger = AttemptLedger()
         ledger.failed([first: 0])
         for _ in 0..<20 { ledger.succeeded() }
-        ledger.opened()
+        ledger.opened(at: Self.start)
         expect(&ledger, first, saying: 1, counts: 1)
+    }
+
+    @Test("an event that never comes back is forgotten after a day, also one that failed in two outages")
+    func forgotten() {
+        var ledger = AttemptLedger()
+        ledger.failed([first: 1, second: 1])
+        ledger.opened(at: Self.start)
+        let later = Self.start + .seconds(3_600)
+        ledger.failed([second: 2])
+        ledger.opened(at: later)
+        #expect(ledger.count == 2)
+        let day = Self.start + AttemptLedger.forgivenTime
+        #expect(ledger.attempts(of: UUID(), saying: 7, at: day) == 7)
+        #expect(ledger.count == 2)
+        #expect(ledger.attempts(of: first, saying: 2, at: day + .seconds(1)) == 2)
+        #expect(ledger.count == 0)
+    }
+
+    @Test("an event that came back and failed in a further outage is remembered from then on")
+    func rememberedAnew() {
+        var ledger = AttemptLedger()
+        ledger.failed([first: 0])
+        ledger.opened(at: Self.start)
+        expect(&ledger, first, saying: 1, counts: 0)
+        ledger.failed([first: 0])
+        ledger.opened(at: Self.start + .seconds(3_600))
+        let day = Self.start + AttemptLedger.forgivenTime + .seconds(1)
+        #expect(ledger.attempts(of: first, saying: 1, at: day) == 0)
+    }
+
+    @Test("of too many events the oldest are forgotten")
+    func full() {
+        var ledger = AttemptLedger()
+        ledger.failed([first: 0])
+        ledger.opened(at: Self.start)
+        for _ in 0..<AttemptLedger.maximumForgiven / 5_000 {
+            ledger.failed(Dictionary(uniqueKeysWithValues: (0..<5_000).map { _ in (UUID(), 0) }))
+        }
+        ledger.failed([second: 0])
+        ledger.opened(at: Self.start)
+        #expect(ledger.count == AttemptLedger.maximumForgiven)
+        expect(&ledger, first, saying: 1, counts: 1)
+        expect(&ledger, second, saying: 1, counts: 0)
     }
 
     private func expect(
@@ -169,7 +213,7 @@ struct AttemptLedgerTests {
         counts expected: Int,
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        let counted = ledger.attempts(of: id, saying: attempts)
+        let counted = ledger.attempts(of: id, saying: attempts, at: Self.start)
         #expect(counted == expected, sourceLocation: sourceLocation)
     }
 }

@@ -64,8 +64,9 @@ final class Circuit: Sendable {
         let (before, after) = shared.withLock { shared in
             let before = shared.breaker.state
             if before == .closed { shared.ledger.failed(attempts) }
-            shared.breaker.fail(at: .now, retryAfter: retryAfter)
-            if before == .closed, shared.breaker.state != .closed { shared.ledger.opened() }
+            let now = ContinuousClock.now
+            shared.breaker.fail(at: now, retryAfter: retryAfter)
+            if before == .closed, shared.breaker.state != .closed { shared.ledger.opened(at: now) }
             return (before, shared.breaker.state)
         }
         if before == .closed, after != .closed {
@@ -79,10 +80,11 @@ final class Circuit: Sendable {
 
     /// Puts right the attempts of events that come back after an outage.
     func corrected(_ events: [ForwardedEvent]) -> [ForwardedEvent] {
-        shared.withLock { shared in
+        let now = ContinuousClock.now
+        return shared.withLock { shared in
             events.map { event in
                 var event = event
-                event.attempts = shared.ledger.attempts(of: event.id, saying: event.attempts)
+                event.attempts = shared.ledger.attempts(of: event.id, saying: event.attempts, at: now)
                 return event
             }
         }
