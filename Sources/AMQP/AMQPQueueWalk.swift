@@ -20,6 +20,8 @@ package actor AMQPQueueWalk {
     private static let missingTime = Duration.seconds(2)
     /// How long the broker may take to put back what the walk hands back.
     private static let returnLimit = Duration.seconds(5)
+    /// How long the end of a walk may take to keep the queue's order, see ``end(deadline:)``.
+    private static let orderLimit = Duration.seconds(10)
 
     private nonisolated let executor = ThreadExecutor()
     private let queue: String
@@ -105,24 +107,37 @@ package actor AMQPQueueWalk {
 
     /// Hands back what was not removed, and disconnects; returns once the messages are in the queue again.
     ///
-    /// When it throws, the broker puts them back by itself as soon as it notices that the connection is gone.
+    /// When it throws, some of what was removed may still be there, and the broker puts back all the rest by itself as
+    /// soon as it notices that the connection is gone. When it returns, what was removed is gone. The order of what
+    /// stays is kept, unless that would take longer than 10 s: then what this walk has seen comes last among what
+    /// earlier ones have handed back.
     package func end(deadline: ContinuousClock.Instant) async throws(AMQPError) {
-        guard link != nil else { return }
+        guard let link else { return }
         do throws(AMQPError) {
-            // A queue gives out first what was handed back to it, and what is handed back joins the end of that. Unless
-            // all of it is here, its order would change.
-            buffer.removeAll()
-            while lastWasRedelivered, try await take(deadline: deadline) != nil { buffer.removeAll() }
-            executor.unwatch()
-            // The end of the channel hands back everything in its order, which giving back one by one does not.
-            link?.close(deadline: min(deadline, .now + .seconds(1)))
-            link = nil
-            if !consumerTags.isEmpty { try await waitUntilReturned(deadline: deadline) }
+            // A channel does one thing after another: with the answer it has taken in every acknowledgement.
+            if !consumerTags.isEmpty { _ = try link.depth(of: queue, deadline: deadline) }
         } catch {
             drop(because: error)
             throw error
         }
+        await takeWhatWasHandedBack(until: min(deadline, .now + Self.orderLimit))
+        executor.unwatch()
+        // The end of the channel hands back everything in its order, which giving back one by one does not.
+        self.link?.close(deadline: min(deadline, .now + .seconds(1)))
+        self.link = nil
+        if !consumerTags.isEmpty { await waitUntilReturned(deadline: deadline) }
         drop(because: AMQPError(.closed, "the walk has ended"))
+    }
+
+    /// A queue gives out first what was handed back to it, and what is handed back joins the end of that. Unless all of
+    /// it is here, its order changes; that harms nobody, so nothing fails of it.
+    private func takeWhatWasHandedBack(until limit: ContinuousClock.Instant) async {
+        buffer.removeAll()
+        do throws(AMQPError) {
+            while lastWasRedelivered, !limit.isPast, try await take(deadline: limit) != nil { buffer.removeAll() }
+        } catch {
+            // The broker is away, or too slow: it puts back what is here in either case.
+        }
     }
 
     // MARK: Taking
@@ -193,14 +208,19 @@ package actor AMQPQueueWalk {
         buffer.append(AMQPDelivery(content, generation: 0, tag: tag, redelivered: redelivered))
     }
 
-    /// Waits until the queue has noticed: it puts the messages back as it lets go of the consumers.
-    private func waitUntilReturned(deadline: ContinuousClock.Instant) async throws(AMQPError) {
-        let limit = ContinuousClock.now + Self.returnLimit
-        let observer = try Link.open(configuration, deadline: deadline)
-        while !limit.isPast, try observer.depth(of: queue, deadline: deadline).consumers > consumersAtStart {
-            try? await Task.sleep(for: .milliseconds(5))
+    /// Waits until the queue has noticed: it puts the messages back as it lets go of the consumers. It does so also
+    /// where nobody can watch it.
+    private func waitUntilReturned(deadline: ContinuousClock.Instant) async {
+        let limit = min(deadline, .now + Self.returnLimit)
+        do throws(AMQPError) {
+            let observer = try Link.open(configuration, deadline: limit)
+            while !limit.isPast, try observer.depth(of: queue, deadline: limit).consumers > consumersAtStart {
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+            observer.close(deadline: min(deadline, .now + .seconds(1)))
+        } catch {
+            // The broker went away after it had taken everything in.
         }
-        observer.close(deadline: min(deadline, .now + .seconds(1)))
     }
 
     // MARK: Connection

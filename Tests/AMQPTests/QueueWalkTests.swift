@@ -38,6 +38,29 @@ extension BrokerTests {
             }
         }
 
+        @Test(
+            "where a long queue was walked before, the end keeps its order, and fails no walk when it has no time for it"
+        )
+        func endOfPartialWalk() async throws {
+            let topology = Broker.topology(arguments: Self.quorum)
+            try await Broker.with(topology) { inspector in
+                try await Broker.publish(Broker.messages(5_000, for: topology))
+                #expect(try await Self.walk(topology).count == 5_000)
+                let walk = AMQPQueueWalk(queue: topology.queues[0].name, configuration: try Broker.configuration())
+                _ = try await walk.begin(deadline: .now + .seconds(5))
+                let first = try #require(try await walk.next(deadline: .now + .seconds(5)))
+                try await walk.remove(first)
+                // Long enough to say goodbye, too short to see the other 4,999.
+                try await walk.end(deadline: .now + .milliseconds(20))
+                let queue = topology.queues[0].name
+                try await eventually("all others are there") {
+                    let depth = try await inspector.depth(of: [queue], deadline: .now + .seconds(2))
+                    return depth == [queue: QueueDepth(ready: 4_999, consumers: 0)]
+                }
+                #expect(try await Set(Self.walk(topology)).count == 4_999)
+            }
+        }
+
         @Test("what comes after the start is not seen, and is not lost")
         func laterMessages() async throws {
             let topology = Broker.topology(arguments: Self.quorum)
