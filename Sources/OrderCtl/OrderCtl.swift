@@ -24,7 +24,7 @@ struct OrderCtl: AsyncParsableCommand {
         discussion: environment,
         subcommands: [
             Migrate.self, Seed.self, Audit.self, Clean.self, Import.self, Replay.self, DLQ.self,
-            Trace.self, Lag.self, Doctor.self,
+            Parked.self, Trace.self, Lag.self, Doctor.self,
         ]
     )
 

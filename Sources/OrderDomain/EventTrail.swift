@@ -47,12 +47,33 @@ package struct EventRedrive: Hashable, Sendable {
     }
 }
 
+/// That the broker could never take an event, so that it waits outside of the outbox.
+package struct EventParking: Hashable, Sendable {
+    package let at: Date
+    /// Why the broker could not take it.
+    package let reason: String
+    /// Who has decided that it will never be sent; nil while it waits for a person.
+    package let purgedBy: String?
+    /// When that was; nil while it waits.
+    package let purgedAt: Date?
+
+    /// Makes a parking.
+    package init(at: Date, reason: String, purgedBy: String?, purgedAt: Date?) {
+        self.at = at
+        self.reason = reason
+        self.purgedBy = purgedBy
+        self.purgedAt = purgedAt
+    }
+}
+
 /// What became of an event of an order, from its commit on.
 package struct EventTrail: Hashable, Sendable {
     /// How far an event has come.
     package enum Status: String, CaseIterable, Sendable {
         /// In the outbox.
         case pending = "PENDING"
+        /// The broker can never take it.
+        case parked = "PARKED"
         /// The broker has it; no attempt is known.
         case confirmed = "CONFIRMED"
         /// An attempt failed, and there will be another.
@@ -71,6 +92,8 @@ package struct EventTrail: Hashable, Sendable {
     package let isConfirmed: Bool
     /// When it was confirmed; nil when that is not known.
     package let confirmedAt: Date?
+    /// Nil when the broker could take it, and when it was given back to the relay.
+    package let parking: EventParking?
     /// In the order of their time.
     package let attempts: [DeliveryAttempt]
     /// In the order of their time.
@@ -84,6 +107,7 @@ package struct EventTrail: Hashable, Sendable {
         occurredAt: Date,
         isConfirmed: Bool,
         confirmedAt: Date?,
+        parking: EventParking? = nil,
         attempts: [DeliveryAttempt],
         redrives: [EventRedrive]
     ) {
@@ -93,6 +117,7 @@ package struct EventTrail: Hashable, Sendable {
         self.occurredAt = occurredAt
         self.isConfirmed = isConfirmed
         self.confirmedAt = confirmedAt
+        self.parking = parking
         self.attempts = attempts
         self.redrives = redrives
     }
@@ -105,6 +130,7 @@ package struct EventTrail: Hashable, Sendable {
     /// How far it has come.
     package var status: Status {
         if deliveredAt != nil { return .delivered }
+        if parking != nil { return .parked }
         guard let last = attempts.last else { return isConfirmed ? .confirmed : .pending }
         if last.outcome != .deadLettered { return .retrying }
         let isRedriven = redrives.last.map { $0.at >= last.at } ?? false

@@ -10,7 +10,7 @@ package struct EventTrailAnswer: Encodable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case eventId, type, sequence, occurredAt, status, confirmedAt, attempts, deliveredAt, redrives
+        case eventId, type, sequence, occurredAt, status, confirmedAt, parked, attempts, deliveredAt, redrives
     }
 
     /// With null for what is not known or has not happened.
@@ -22,6 +22,7 @@ package struct EventTrailAnswer: Encodable, Sendable {
         try fields.encode(trail.occurredAt.rfc3339, forKey: .occurredAt)
         try fields.encode(trail.status.rawValue, forKey: .status)
         try fields.encode(trail.confirmedAt?.rfc3339, forKey: .confirmedAt)
+        try fields.encode(trail.parking.map(Parking.init), forKey: .parked)
         try fields.encode(trail.attempts.map(Attempt.init), forKey: .attempts)
         try fields.encode(trail.deliveredAt?.rfc3339, forKey: .deliveredAt)
         try fields.encode(trail.redrives.map(Redrive.init), forKey: .redrives)
@@ -42,6 +43,22 @@ package struct EventTrailAnswer: Encodable, Sendable {
             try fields.encode(attempt.status, forKey: .status)
             try fields.encode(attempt.error, forKey: .error)
             try fields.encode(attempt.retryAfterMs, forKey: .retryAfterMs)
+        }
+    }
+
+    private struct Parking: Encodable {
+        let parking: EventParking
+
+        enum CodingKeys: String, CodingKey {
+            case at, reason, purgedBy, purgedAt
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(parking.at.rfc3339, forKey: .at)
+            try fields.encode(parking.reason, forKey: .reason)
+            try fields.encode(parking.purgedBy, forKey: .purgedBy)
+            try fields.encode(parking.purgedAt?.rfc3339, forKey: .purgedAt)
         }
     }
 

@@ -132,9 +132,10 @@ package struct DeliveryStore: Sendable {
         return try Set(rows.map { try $0.get("event_id", as: UUID.self) })
     }
 
-    /// Which of the places have an earlier event of their order that is neither delivered nor dead-lettered.
+    /// Which of the places have an earlier event of their order in the outbox that is neither delivered nor waits for a
+    /// person, as a dead letter or parked.
     ///
-    /// Throws `PostgresError`.
+    /// What the outbox has let go, 12 to 24 hours after its commit, holds up nothing. Throws `PostgresError`.
     package func held(
         among places: [EventPlace],
         deadline: ContinuousClock.Instant
@@ -241,6 +242,10 @@ extension DeliveryStore {
                     AND NOT EXISTS (
                         SELECT FROM delivery_attempts a
                         WHERE a.order_id = o.order_id AND a.event_id = o.event_id AND a.outcome = 'DEAD_LETTERED'
+                    )
+                    AND NOT EXISTS (
+                        SELECT FROM outbox_parked p
+                        WHERE p.event_id = o.event_id AND (p.redriven_at IS NULL OR p.purged_by IS NOT NULL)
                     )
                 LIMIT 1
             ) earlier

@@ -63,10 +63,25 @@ package struct DeliveryTrail: Sendable {
                 occurredAt: occurredAt,
                 isConfirmed: try row.get("is_confirmed"),
                 confirmedAt: try row.get("confirmed_at"),
+                parking: try EventParking(row: row),
                 attempts: (failed.map(\.attempt) + [delivery?.attempt].compactMap(\.self)).sorted { $0.at < $1.at },
                 redrives: (eventID.flatMap { redrives[$0] } ?? []).map(\.redrive)
             )
         }
+    }
+}
+
+extension EventParking {
+    /// Nil for an event that is not parked.
+    fileprivate init?(row: PostgresRow) throws {
+        guard let at = try row.get("parked_at", as: Date?.self) else { return nil }
+        let purgedBy: String? = try row.get("purged_by")
+        self.init(
+            at: at,
+            reason: try row.get("reason"),
+            purgedBy: purgedBy,
+            purgedAt: purgedBy == nil ? nil : try row.get("redriven_at")
+        )
     }
 }
 
@@ -160,11 +175,13 @@ extension DeliveryTrail {
             SELECT coalesce(e.event_id, parked.event_id) AS event_id, change.sequence, change.type,
                 coalesce(e.occurred_at, parked.occurred_at, change.occurred_at) AS occurred_at,
                 parked.event_id IS NULL AND (e.event_id IS NULL OR confirmed.at IS NOT NULL) AS is_confirmed,
-                CASE WHEN parked.event_id IS NULL THEN confirmed.at END AS confirmed_at
+                CASE WHEN parked.event_id IS NULL THEN confirmed.at END AS confirmed_at,
+                parked.parked_at, parked.reason, parked.purged_by, parked.redriven_at
             FROM change
             LEFT JOIN outbox_events e ON e.order_id = $1 AND e.sequence = change.sequence
             LEFT JOIN outbox_parked parked
-                ON parked.order_id = $1 AND parked.sequence = change.sequence AND parked.redriven_at IS NULL
+                ON parked.order_id = $1 AND parked.sequence = change.sequence
+                    AND (parked.redriven_at IS NULL OR parked.purged_by IS NOT NULL)
             LEFT JOIN LATERAL (
                 SELECT a.at
                 FROM outbox_acks a

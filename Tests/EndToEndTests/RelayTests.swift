@@ -37,7 +37,7 @@ extension System {
         return relay
     }
 
-    fileprivate func run(script: String) async throws {
+    func run(script: String) async throws {
         let connection = try await connectToDatabase()
         try await connection.execute(script: script, deadline: .now + .seconds(30))
         await connection.close()
@@ -283,6 +283,7 @@ extension EndToEndTests {
                 try await system.api.metric("orders_outbox_blocking_transaction_age_seconds") > 1
             }
             #expect(try await Set(system.events().map(\.subject)) == orders)
+            try await Self.dealsWithParked(system)
 
             try await late.execute(script: "COMMIT", deadline: .now + .seconds(10))
             await late.close()
@@ -297,6 +298,61 @@ extension EndToEndTests {
                 script: "DELETE FROM outbox_events WHERE order_id NOT IN (SELECT id FROM orders)"
             )
         }
+    }
+
+    /// Gives one back, which is parked again, and all of them up.
+    private static func dealsWithParked(_ system: System) async throws {
+        let list: ParkedList = try await system.orderctl(["parked", "list", "--limit", "3"])
+        #expect(list.total == 16 && list.data.count == 3)
+        let id = try #require(list.data.first).eventId
+        let text = try await system.orderctl(text: ["parked", "show", id])
+        #expect(text.contains(id) && text.contains("reason"))
+        let redrive = ["parked", "redrive", "--id", id, "--redrive-id", "p"]
+        let dry: ParkedRedrive = try await system.orderctl(redrive + ["--dry-run"])
+        #expect(dry.events == 1 && dry.dryRun)
+        #expect(try await (system.orderctl(redrive) as ParkedRedrive).events == 1)
+        try await system.eventually("it is parked again", within: .seconds(10)) {
+            try await (system.orderctl(["parked", "list"]) as ParkedList).total == 16
+        }
+        let again: ParkedRedrive = try await system.orderctl(redrive)
+        #expect(again.events == 0 && again.earlier == 1)
+        try await system.refuses(["parked", "redrive", "--all", "--redrive-id", "p"], 1, "was begun with parked --id")
+        try await system.refuses(["parked", "redrive", "--id", UUID().uuidString], 1, "no parked event matches --id")
+        try await system.refuses(["parked", "redrive"], 64, "one of --id and --all")
+        let lag: ParkedLag = try await system.orderctl(["lag"])
+        #expect(lag.parked == 16)
+        try await system.refuses(["parked", "purge", "--all"], 64, "--yes")
+        let one: ParkedPurge = try await system.orderctl(["parked", "purge", "--all", "--limit", "1", "--yes"])
+        #expect(one.purged == 1)
+        #expect(try await (system.orderctl(["parked", "purge", "--all", "--yes"]) as ParkedPurge).purged == 15)
+        #expect(try await system.orderctl(text: ["parked", "list"]).contains("no parked events"))
+        try await system.refuses(["parked", "purge", "--all", "--yes"], 1, "no parked event matches --all")
+        try await system.eventually("none is parked", within: .seconds(10)) {
+            try await system.api.metric("orders_outbox_parked_events") == 0
+        }
+    }
+
+    private struct ParkedList: Decodable {
+        struct Event: Decodable {
+            let eventId: String
+        }
+
+        let total: Int
+        let data: [Event]
+    }
+
+    private struct ParkedRedrive: Decodable {
+        let dryRun: Bool
+        let events: Int
+        let earlier: Int
+    }
+
+    private struct ParkedPurge: Decodable {
+        let purged: Int
+    }
+
+    private struct ParkedLag: Decodable {
+        let parked: Int
     }
 
     /// An event for each shard that no order has told, made of one that an order has.

@@ -25,7 +25,7 @@ struct LagReadingTests {
     private func reading(consumer: Result<ConsumerLag, ConsumerClient.Silent>) -> LagReading {
         var reading = LagReading(at: Date(timeIntervalSince1970: 1_769_850_300))
         reading.take(consumer)
-        reading.take(outbox: .success(.init(messages: 7, oldestSeconds: 0.4)))
+        reading.take(outbox: .success(.init(waiting: .init(messages: 7, oldestSeconds: 0.4), parked: 2)))
         let depths = Self.depths.mapValues { QueueDepth(ready: $0, consumers: 1) }
         reading.take(queues: .success(ForwardingDepths(depths)))
         reading.judge()
@@ -43,7 +43,8 @@ struct LagReadingTests {
             ]
         )
         for line in [
-            "1 s 7", "5 min 1", "dead letters 3 1 d 1 h", "commit to platform p50 12 ms, p99 2 s of 1,203 in 5 min",
+            "1 s 7", "5 min 1", "dead letters 3 1 d 1 h", "parked 2",
+            "commit to platform p50 12 ms, p99 2 s of 1,203 in 5 min",
             "forwarded 42.0 a second", "drained in 1 min 15 s",
         ] { #expect(lines.contains(line), "\(line)") }
     }
@@ -74,7 +75,7 @@ struct LagReadingTests {
     func incomplete() {
         var reading = LagReading(at: Date())
         reading.take(queues: .failure(AMQPError(.connectFailed, "refused")))
-        reading.take(outbox: .success(.init(messages: 7, oldestSeconds: 0.4)))
+        reading.take(outbox: .success(.init(waiting: .init(messages: 7, oldestSeconds: 0.4), parked: 2)))
         #expect(reading.failure?.description.contains("RabbitMQ cannot be asked") == true)
         #expect(lines(of: reading).contains("outbox 7 400 ms"))
     }

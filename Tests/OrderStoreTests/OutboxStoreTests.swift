@@ -356,8 +356,11 @@ struct OutboxStoreTests {
             try await relay.note(parking: [(first, "too large")])
             let owner = try await shop.connect()
             let parked = try await OutboxStore.parked(limit: 10, on: owner, deadline: deadline)
-            #expect(parked.map(\.event) == [first.event])
+            #expect(parked.map(\.eventID) == [first.event.id])
             #expect(parked.map(\.reason) == ["too large"])
+            #expect(parked.map(\.dataBytes) == [first.event.data.utf8.count])
+            let whole = try await OutboxStore.parkedEvent(first.event.id, on: owner, deadline: deadline)
+            #expect(whole == first.event)
             #expect(try await OutboxStore.pending(on: owner, deadline: deadline).parked == 1)
 
             let ids = [first.event.id, UUID()]

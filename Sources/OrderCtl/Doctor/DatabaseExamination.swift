@@ -34,6 +34,7 @@ struct DatabaseExamination {
             findings.append(try await transactions(connection))
             findings.append(try await horizon(connection))
             findings.append(try await relay(connection))
+            findings.append(try await parked(connection))
             findings.append(try await schedule())
             await connection.close()
             return findings
@@ -151,6 +152,16 @@ struct DatabaseExamination {
             "relay",
             "\(shards) of \(all) shards of the outbox have a relay",
             "look again in a few seconds; if it stays so, look for errors in order-api's log"
+        )
+    }
+
+    private func parked(_ connection: PostgresConnection) async throws -> Finding {
+        let count = try await OutboxStore.parkedCount(on: connection, deadline: .now + Self.timeout)
+        guard count > 0 else { return .ok("parked events", "none") }
+        return .warn(
+            "parked events",
+            "\(grouped(Int(count))) that RabbitMQ can never take wait for a person",
+            "orderctl parked list says why; then parked redrive or parked purge"
         )
     }
 

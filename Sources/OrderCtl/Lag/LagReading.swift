@@ -12,6 +12,12 @@ struct LagReading {
         var oldestSeconds: Double?
     }
 
+    struct Outbox: Equatable {
+        let waiting: Waiting
+        /// Events that the broker can never take.
+        let parked: Int
+    }
+
     struct EndToEnd: Equatable {
         let p50Ms: Double?
         let p99Ms: Double?
@@ -23,6 +29,8 @@ struct LagReading {
     private(set) var status = "ok"
     private(set) var circuit: String?
     private(set) var outbox = Waiting()
+    /// Events that the broker can never take, and that wait for a person; nil when PostgreSQL could not be asked.
+    private(set) var parked: Int?
     private(set) var ready = Waiting()
     private(set) var unacked = Waiting()
     private(set) var retry = Waiting()
@@ -75,9 +83,11 @@ struct LagReading {
         }
     }
 
-    mutating func take(outbox waiting: Result<Waiting, any Error>) {
-        switch waiting {
-        case .success(let waiting): outbox = waiting
+    mutating func take(outbox told: Result<Outbox, any Error>) {
+        switch told {
+        case .success(let told):
+            outbox = told.waiting
+            parked = told.parked
         case .failure(let error):
             isIncomplete = true
             problems.append("PostgreSQL cannot be asked: \(error)")
@@ -152,6 +162,7 @@ extension LagReading {
             table.add(["  \(spoken(seconds: Double(tier.tierMs) / 1_000))", grouped(tier.messages), ""])
         }
         add("dead letters", deadLetters, to: &table)
+        table.add(["parked", parked.map(grouped) ?? "unknown", ""])
         return table.text
     }
 
@@ -202,6 +213,7 @@ extension LagReading {
         let circuit: Nullable<String>
         let stages: [Stage]
         let retryTiers: [ForwardingDepths.Tier]
+        let parked: Nullable<Int>
         let endToEnd: Nullable<Delays>
         let consumePerSecond: Nullable<Double>
         let drainEtaSeconds: Nullable<Double>
@@ -216,6 +228,7 @@ extension LagReading {
                 Stage("retry", reading.retry), Stage("dlq", reading.deadLetters),
             ]
             retryTiers = reading.tiers
+            parked = Nullable(reading.parked)
             endToEnd = Nullable(reading.endToEnd.map(Delays.init))
             consumePerSecond = Nullable(reading.consumePerSecond)
             drainEtaSeconds = Nullable(reading.drainEtaSeconds)

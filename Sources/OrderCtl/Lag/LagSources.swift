@@ -33,13 +33,14 @@ struct LagSources {
         await pool.close()
     }
 
-    private func outbox() async -> Result<LagReading.Waiting, any Error> {
+    private func outbox() async -> Result<LagReading.Outbox, any Error> {
         do {
             let pending = try await pool.withConnection(deadline: .now + Self.timeout) { connection in
                 try await OutboxStore.pending(on: connection, deadline: .now + Self.timeout)
             }
             let age = pending.oldest.map { max(0, Date().timeIntervalSince($0)) }
-            return .success(.init(messages: Int(pending.count), oldestSeconds: age))
+            let waiting = LagReading.Waiting(messages: Int(pending.count), oldestSeconds: age)
+            return .success(LagReading.Outbox(waiting: waiting, parked: Int(pending.parked)))
         } catch {
             return .failure(error)
         }

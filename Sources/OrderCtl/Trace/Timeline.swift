@@ -34,6 +34,12 @@ struct Timeline {
     private var steps: [Step] {
         // Steps whose time is not known stand where they must have happened.
         var steps = [step(trail.occurredAt, "committed", trail.occurredAt.rfc3339)]
+        if let parking = trail.parking {
+            steps.append(step(parking.at, "parked", shortened(parking.reason, to: Self.errorLength)))
+            if let by = parking.purgedBy {
+                steps.append(step(parking.purgedAt, "purged", "by \(by): never to be sent"))
+            }
+        }
         if trail.isConfirmed { steps.append(step(trail.confirmedAt, "confirmed", "by RabbitMQ")) }
         let later =
             trail.attempts.map(step(of:))
@@ -55,6 +61,8 @@ struct Timeline {
         case .delivered: return step(attempt.at, "delivered", "attempt \(attempt.number), \(answer)")
         case .retried: return step(attempt.at, "attempt \(attempt.number)", answer + error + next)
         case .postponed: return step(attempt.at, "postponed", answer + error + next)
+        case .deadLettered where attempt.status == nil && attempt.number == 0:
+            return step(attempt.at, "dead letter", "without a request" + error)
         case .deadLettered: return step(attempt.at, "dead letter", "attempt \(attempt.number), \(answer)\(error)")
         }
     }
@@ -63,7 +71,8 @@ struct Timeline {
     private var waiting: String? {
         switch trail.status {
         case .pending: "in the outbox: not confirmed by RabbitMQ yet"
-        case .confirmed: "in RabbitMQ: no attempt is known yet"
+        case .parked: "waits for a person: orderctl parked show \(trail.eventID?.text ?? "")"
+        case .confirmed: "in RabbitMQ: no attempt is known yet; if it stays so, see orderctl dlq list"
         case .retrying: "waits for the next attempt"
         case .deadLettered: "waits for a person: orderctl dlq show \(trail.eventID?.text ?? "")"
         case .delivered: nil
@@ -73,7 +82,7 @@ struct Timeline {
     private static func style(of status: EventTrail.Status) -> Console.Style {
         switch status {
         case .delivered: .good
-        case .deadLettered: .bad
+        case .deadLettered, .parked: .bad
         case .pending, .confirmed, .retrying: .warning
         }
     }

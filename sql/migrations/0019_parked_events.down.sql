@@ -1,0 +1,1 @@
+ALTER TABLE outbox_parked DROP COLUMN purged_by;
