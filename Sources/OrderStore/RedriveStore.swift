@@ -4,7 +4,8 @@ package import Postgres
 /// Which dead letters operators have sent again, and when.
 ///
 /// A row of `redriven_events` is written once the broker has confirmed the event in the forward queue, and before its
-/// dead letter is removed: who finds the row knows that the event need not be sent again by the same redrive.
+/// dead letter is removed: who finds the row knows that the event need not be sent again by the same redrive. The same
+/// is known of a dead letter that names this redrive as its last one, noted or not.
 package enum RedriveStore {
     /// The first half of the advisory lock's key; the second is a hash of the redrive's id.
     private static let lockClass: Int32 = 7_003
@@ -195,7 +196,7 @@ extension RedriveStore {
         static let standings = SQLStatement(
             "redrive_standings",
             """
-            SELECT sent.event_id IS NOT NULL AS is_sent,
+            SELECT sent.event_id IS NOT NULL OR c.last_redrive IS NOT DISTINCT FROM $1 AS is_sent,
                 coalesce(c.last_redrive IS NULL OR prior.redriven_at < sent.redriven_at, false) AS is_before,
                 EXISTS (
                     SELECT FROM event_deliveries d WHERE d.order_id = c.order_id AND d.event_id = c.event_id

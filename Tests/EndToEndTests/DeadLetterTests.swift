@@ -113,6 +113,36 @@ struct DeadLetterTests {
         }
     }
 
+    @Test("a redrive that PostgreSQL cannot note leaves no second copy, and is not done again")
+    func unnoted() async throws {
+        try await System.with { system in
+            _ = try await Self.refuse(3, of: 3, in: system)
+            _ = try await system.deadLetters(atLeast: 3)
+            try await system.run(
+                script: """
+                    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                        $$ BEGIN RAISE EXCEPTION 'disk full'; END $$;
+                    CREATE TRIGGER refuse BEFORE INSERT ON redriven_events FOR EACH ROW EXECUTE FUNCTION refuse();
+                    """
+            )
+            try await system.refuses(Self.redrive(["--all"], id: "r"), 1, "PostgreSQL did not note it")
+            try await system.eventually("each is a dead letter again, once", within: EndToEndTests.eventTime) {
+                let list: LetterList = try await system.orderctl(["dlq", "list"])
+                return list.total == 3 && list.data.allSatisfy { $0.redriveId == "r" }
+            }
+            try await system.run(script: "DROP TRIGGER refuse ON redriven_events; DROP FUNCTION refuse;")
+            let again: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "r"))
+            #expect((again.selected, again.sent, again.result) == (3, 0, "DONE"))
+            try await system.setFault(#"{"mode":"ok"}"#)
+            let other: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "s"))
+            #expect(other.sent == 3)
+            try await system.eventually("all events are at the platform", within: EndToEndTests.eventTime) {
+                try await system.statistics().unique == 3
+            }
+            #expect(try await system.deadLetters(atLeast: 0).total == 0)
+        }
+    }
+
     @Test("a redrive keeps its rate, stops when told, or killed, and goes on where it was: each event arrives once")
     func stopsAndGoesOn() async throws {
         try await System.with { system in

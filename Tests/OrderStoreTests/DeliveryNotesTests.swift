@@ -47,6 +47,9 @@ struct DeliveryNotesTests {
             let letters = [candidate(sent), candidate(open), candidate(delivered), candidate(sent, last: "a")]
             #expect(try await standings(letters, in: "a") == [.sent, .open, .delivered, .cameBack])
             #expect(try await standings(letters, in: "b") == [.open, .open, .delivered, .open])
+            // Sent by a, which was not noted.
+            #expect(try await standings([candidate(open, last: "a")], in: "a") == [.cameBack])
+            #expect(try await standings([candidate(open, last: "a")], in: "b") == [.open])
 
             // The one that came back was sent by b too, later, and came back again: a has nothing to do with that copy.
             let later = Self.now.addingTimeInterval(1)

@@ -22,6 +22,8 @@ package struct RedriveReport {
     var selected = 0
     /// Confirmed in the forward queue.
     var sent = 0
+    /// Of those sent, how many are not in the table redriven_events because PostgreSQL did not take them.
+    var unnoted = 0
     /// In a dry run: would be sent.
     private(set) var open = 0
     /// Sent by the same redrive before; only removed now.
@@ -85,6 +87,7 @@ package struct RedriveReport {
         table.add(["selection", "\(plan.selection)"])
         let rate = seconds > 0 && sent > 1 ? ", \(grouped(Int(Double(sent) / seconds))) a second" : ""
         table.add(["sent again", "\(grouped(sent)) in \(spoken(seconds: seconds))\(rate)"])
+        if unnoted > 0 { table.add(["not noted", "\(grouped(unnoted)) of them: orderctl trace does not show it"]) }
         addRest(to: &table)
         return table.text
     }
@@ -118,6 +121,7 @@ package struct RedriveReport {
         let dryRun: Bool
         let selected: Int
         let sent: Int
+        let unnoted: Int
         let wouldSend: Int?
         let groups: [String: Int]?
         let alreadySent: Int
@@ -135,6 +139,7 @@ package struct RedriveReport {
             dryRun = plan.isDryRun
             selected = report.selected
             sent = report.sent
+            unnoted = report.unnoted
             wouldSend = plan.isDryRun ? report.open : nil
             groups = plan.isDryRun ? report.groups : nil
             alreadySent = report.alreadySent

@@ -6,7 +6,8 @@ package import Postgres
 import ServiceRuntime
 
 /// Sends dead letters to the forward queue, batch by batch: publish, wait for the broker to confirm, note it in the
-/// database, remove the dead letter. Killed anywhere in between it loses nothing.
+/// database, remove the dead letter. Killed anywhere in between it loses nothing. When only the note fails it removes
+/// them all the same, and ends: left there, each event would be among the dead letters twice once it fails again.
 package final class RedriveRun {
     /// What the operator wants.
     package struct Plan {
@@ -169,6 +170,8 @@ package final class RedriveRun {
         guard report.selected < remaining else { return false }
         report.selected += 1
         if let event = UUID(uuidString: letter.eventID), let order = letter.orderID {
+            // Of two dead letters of one event the second is only removed: by its turn the first is noted.
+            if batch.contains(where: { $0.candidate.eventID == event }), try await !flush(walk) { return false }
             let candidate = RedriveStore.Candidate(eventID: event, orderID: order, lastRedrive: letter.redriveID)
             batch.append((letter, candidate))
         } else {
@@ -206,7 +209,7 @@ package final class RedriveRun {
             return true
         }
         guard await mayGoOn(sending: open.count) else { return false }
-        let confirmed = try await send(open)
+        let confirmed = await send(open)
         for delivery in settled + confirmed.map(\.delivery) { try await walk.remove(delivery) }
         progress(.advanced(letters.count))
         return report.interruption == nil
@@ -223,23 +226,28 @@ package final class RedriveRun {
         return report.interruption == nil
     }
 
+    /// Notes what the broker has confirmed. When that fails it is the last that is sent.
+    private func note(_ sent: [RedriveStore.Candidate]) async {
+        do {
+            let deadline = ContinuousClock.now + Self.queryTimeout
+            try await RedriveStore.record(sent, in: plan.id, at: Date(), on: database, deadline: deadline)
+        } catch {
+            report.unnoted += sent.count
+            interrupt(.failed, "the last \(sent.count) are sent, but PostgreSQL did not note it: \(error)")
+        }
+    }
+
     /// Publishes, and notes what the broker has confirmed, which is returned.
     private func send(
         _ items: [(letter: DeadLetter, candidate: RedriveStore.Candidate)]
-    ) async throws -> [DeadLetter] {
+    ) async -> [DeadLetter] {
         let outcomes = await publisher.publish(
             items.map { $0.letter.redriven(by: plan.id) },
             deadline: .now + Self.confirmTimeout
         )
         let sent = zip(items, outcomes).filter { $0.1 == .confirmed }.map(\.0)
-        try await RedriveStore.record(
-            sent.map(\.candidate),
-            in: plan.id,
-            at: Date(),
-            on: database,
-            deadline: .now + Self.queryTimeout
-        )
         report.sent += sent.count
+        await note(sent.map(\.candidate))
         if let refused = outcomes.first(where: { $0 != .confirmed }) {
             interrupt(.failed, "the broker did not take \(items.count - sent.count) of them: \(refused)")
         }
