@@ -85,6 +85,9 @@ struct BatchForwarder: Sendable {
         (reason.key == BrokerNames.poisonKey ? metrics.poison : metrics.deadLettered).increment()
         if delivery.headers[DeadLetterHeaders.redriveID] != nil { metrics.redriven.with("dead_lettered").increment() }
         progress.settled(1)
+        // Read only now that it is out of the way: it may be one that kills who reads it.
+        guard let row = DeliveryStore.Failed(givenUp: delivery, reason, attempts: attempts, at: Date()) else { return }
+        _ = await inbox.note(delivered: [], failed: [row]) { await stop(.inbox) }
     }
 
     private func forward(round: [ForwardedEvent]) async {

@@ -36,6 +36,11 @@ package struct DeadLetter {
         delivery.headers[DeadLetterHeaders.fingerprint]?.string ?? Self.poisonGroup
     }
 
+    /// Whether the consumer has noted it: what the broker itself gave up nobody has, nor what names no event or order.
+    var isTraced: Bool {
+        delivery.headers[DeadLetterHeaders.fingerprint] != nil && orderID != nil && UUID(uuidString: eventID) != nil
+    }
+
     /// What was wrong.
     package var error: String {
         delivery.headers[DeadLetterHeaders.errorMessage]?.string

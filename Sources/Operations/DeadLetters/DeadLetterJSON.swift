@@ -15,6 +15,8 @@ package struct DeadLetterSummary: Encodable {
     let redriveCount: Int
     let redriveId: Nullable<String>
     let error: String
+    /// Whether `orderctl trace` shows it.
+    let traced: Bool
 
     /// Takes from a dead letter what the line says.
     package init(_ letter: DeadLetter) {
@@ -28,6 +30,7 @@ package struct DeadLetterSummary: Encodable {
         redriveCount = letter.redriveCount
         redriveId = Nullable(letter.redriveID)
         error = letter.error
+        traced = letter.isTraced
     }
 }
 

@@ -61,8 +61,9 @@ extension DLQ {
         private func listLetters(_ queue: DeadLetterQueue) async throws {
             var table = Self.emptyTable
             var summaries: [DeadLetterSummary] = []
-            var count = 0
+            var (count, untraced) = (0, 0)
             let total = try await queue.walk { letter, _ in
+                if !letter.isTraced { untraced += 1 }
                 switch format {
                 case .text: table.add(Self.cells(of: letter))
                 case .json: summaries.append(DeadLetterSummary(letter))
@@ -74,6 +75,12 @@ extension DLQ {
             case .text:
                 if count > 0 { print(table.text) }
                 print(Self.sum(count, of: total, "dead letter"))
+                if untraced > 0 {
+                    print(
+                        "orderctl trace does not show \(grouped(untraced)) of them: the broker itself gave them up, or "
+                            + "they name no event or no order"
+                    )
+                }
             case .json: print(try encoded(LettersJSON(total: total, data: summaries)))
             }
         }
