@@ -78,5 +78,6 @@ struct LagReadingTests {
         reading.take(outbox: .success(.init(waiting: .init(messages: 7, oldestSeconds: 0.4), parked: 2)))
         #expect(reading.failure?.description.contains("RabbitMQ cannot be asked") == true)
         #expect(lines(of: reading).contains("outbox 7 400 ms"))
+        for line in ["drained unknown", "commit to platform unknown"] { #expect(lines(of: reading).contains(line)) }
     }
 }

@@ -137,11 +137,16 @@ extension LagReading {
             "", table, "", delayLine,
         ]
         lines.append("forwarded           \(consumePerSecond.map { String(format: "%.1f a second", $0) } ?? "unknown")")
-        let eta = drainEtaSeconds.map { waiting == 0 ? "nothing waits" : "in \(spoken(seconds: $0))" }
-        lines.append("drained             \(eta ?? (waiting == 0 ? "nothing waits" : "not foreseeable"))")
+        lines.append("drained             \(drained)")
         if !problems.isEmpty { lines.append("") }
         lines += problems.map { Console.styled("! \($0)", .warning) }
         return lines.joined(separator: "\n")
+    }
+
+    private var drained: String {
+        if isIncomplete { return "unknown" }
+        if waiting == 0 { return "nothing waits" }
+        return drainEtaSeconds.map { "in \(spoken(seconds: $0))" } ?? "not foreseeable"
     }
 
     private var style: Console.Style {
@@ -173,6 +178,7 @@ extension LagReading {
     }
 
     private var delayLine: String {
+        if endToEnd == nil { return "commit to platform  unknown" }
         guard let endToEnd, endToEnd.samples > 0, let p50 = endToEnd.p50Ms, let p99 = endToEnd.p99Ms else {
             return "commit to platform  nothing was delivered in the last minutes"
         }
