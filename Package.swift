@@ -67,8 +67,8 @@ let package = Package(
         .executableTarget(
             name: "OrderAPI",
             dependencies: [
-                "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "EventTopology", "ServiceRuntime",
-                "OpsMetrics", "Backoff", "Postgres", "AMQP", "Redis",
+                "Operations", "OrderDomain", "OrderMessages", "OrderStore", "RankingBoard", "EventTopology",
+                "ServiceRuntime", "OpsMetrics", "Backoff", "Postgres", "AMQP", "Redis",
                 .argumentParser, .collections, .crypto, .httpTypes, .hummingbird, .lifecycle, .logging, .nioCore,
                 .nioFoundationCompat, .yams,
             ],
@@ -77,6 +77,17 @@ let package = Package(
                 .embedInCode("OpenAPI/openapi.yaml"),
                 .embedInCode("OpenAPI/swagger-ui.html"),
                 .embedInCode("OpenAPI/swagger-ui-start.js"),
+                .embedInCode("Console/Page/console.html"),
+                .embedInCode("Console/Page/sign-in.html"),
+                .embedInCode("Console/Page/console.css"),
+                .embedInCode("Console/Page/console.svg"),
+                .embedInCode("Console/Page/console.js"),
+                .embedInCode("Console/Page/chart.js"),
+                .embedInCode("Console/Page/letters.js"),
+                .embedInCode("Console/Page/page.js"),
+                .embedInCode("Console/Page/pipeline.js"),
+                .embedInCode("Console/Page/platform.js"),
+                .embedInCode("Console/Page/trace.js"),
             ]
         ),
         .executableTarget(

@@ -5,6 +5,7 @@ import Logging
 import OpsMetrics
 import Postgres
 import Redis
+import ServiceLifecycle
 import ServiceRuntime
 
 /// `order-api`: takes orders over HTTP, commits them, and relays their events.
@@ -54,6 +55,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
     let upkeep = OutboxUpkeep(pool: reads, metrics: relayMetrics, logger: logger)
     let commitMetrics = CommitMetrics(metrics)
     let gate = SoldOutGate()
+    let popular = PopularProducts(redis: redis, pool: reads, logger: logger)
     let engine = CommitEngine(
         lanes: settings.commitLanes,
         committer: BatchCommitter(pool: commits, gate: gate, metrics: commitMetrics, logger: logger),
@@ -65,7 +67,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
             users: UserRoutes(pool: reads, engine: engine),
             products: ProductRoutes(pool: reads, gate: gate),
             orders: OrderRoutes(pool: reads, engine: engine),
-            popular: PopularRoutes(PopularProducts(redis: redis, pool: reads, logger: logger)),
+            popular: PopularRoutes(popular),
             operations: OperationsRoutes(
                 metrics: metrics,
                 checks: [.postgres(reads), .rabbitMQ(publisher), .redis(redis)]
@@ -84,8 +86,20 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
         name: "order-api",
         logger: logger
     )
+    let console = settings.console.map { console in
+        Console(
+            console,
+            database: settings.database,
+            broker: settings.broker,
+            popular: popular,
+            orders: commitMetrics,
+            logger: logger
+        )
+    }
     // Stopped from the last to the first: no new requests, then the batches under way, then their events.
-    try await ServiceProcess.run([relay, upkeep, engine, http], logger: logger)
+    let services: [any Service] = [relay, upkeep, engine] + (console?.services ?? []) + [http]
+    try await ServiceProcess.run(services, logger: logger)
+    await console?.close()
     await reads.close()
     await commits.close()
     await redis.close()

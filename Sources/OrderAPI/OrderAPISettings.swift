@@ -15,7 +15,9 @@ struct OrderAPISettings {
           COMMIT_LANES    batches of orders in flight at once, 1 to 16; default 1
           SWAGGER_UI_DIR  folder of Swagger UI's files, shown at /docs; without it there is no such page
           LOG_LEVEL       trace, debug, info, notice, warning, error or critical; default info
-        """
+
+        Of the operator's console:
+        """ + "\n" + ConsoleSettings.help
 
     let database: PostgresConfiguration
     let broker: AMQPConfiguration
@@ -25,6 +27,8 @@ struct OrderAPISettings {
     let commitLanes: Int
     /// Nil when Swagger UI is not installed.
     let swaggerUIFolder: String?
+    /// Nil when there is to be no console.
+    let console: ConsoleSettings?
 
     init(_ settings: Settings) throws {
         database = try PostgresConfiguration(
@@ -38,5 +42,6 @@ struct OrderAPISettings {
         commitLanes = try settings.integer("COMMIT_LANES", default: 1, in: 1...16)
         let folder = try settings.string("SWAGGER_UI_DIR", default: "")
         swaggerUIFolder = folder.isEmpty ? nil : folder
+        console = try ConsoleSettings(settings)
     }
 }

@@ -259,7 +259,7 @@ package struct PopularAnswer: Encodable, Sendable {
 
     let window: Window
     let asOf: String
-    let stale: Bool
+    package let stale: Bool
     let source: Source
     let data: [Entry]
 

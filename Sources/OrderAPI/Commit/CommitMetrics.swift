@@ -49,7 +49,28 @@ struct CommitMetrics: Sendable {
         }
     }
 
+    /// What has been counted so far.
+    var counts: CommitCounts {
+        CommitCounts(
+            accepted: orders.with("accepted").value,
+            refused: orders.with("refused").value,
+            failed: orders.with("failed").value + orders.with("overloaded").value,
+            batches: Double(batchSizes.count),
+            commands: batchSizes.sum
+        )
+    }
+
     func countRetry(_ reason: String) {
         retries.with(reason).increment()
     }
+}
+
+/// What the commit engine has done since the process began.
+struct CommitCounts: Sendable, Equatable {
+    var accepted = 0.0
+    var refused = 0.0
+    var failed = 0.0
+    var batches = 0.0
+    /// In all batches.
+    var commands = 0.0
 }

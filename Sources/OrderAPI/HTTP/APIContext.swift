@@ -17,12 +17,15 @@ struct APIContext: RequestContext {
     var requestID = ""
     /// The W3C trace context that came with it, if it was a valid one.
     var traceparent: String?
+    /// The connection that it came on.
+    let channel: any Channel
     /// When the request must have been answered.
     let deadline: ContinuousClock.Instant
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         logger = source.logger
+        channel = source.channel
         deadline = .now + APIContext.timeout
     }
 }

@@ -81,6 +81,11 @@ actor PopularProducts {
         return body
     }
 
+    /// The list as it is kept; throws as ``body(_:limit:deadline:)`` does.
+    func current(_ ranking: Ranking, deadline: ContinuousClock.Instant) async throws -> List {
+        try await list(ranking, deadline: deadline).list
+    }
+
     private func list(
         _ ranking: Ranking,
         deadline: ContinuousClock.Instant

@@ -21,6 +21,9 @@ export_environment() {
     export BIN_DIR LOG_LEVEL=info
     # What the consumer signs its requests with, and the platform checks.
     export PLATFORM_SIGNING_KEYS
+    # The operator's console, and who may use it.
+    export CONSOLE_URL=http://127.0.0.1:$OPERATOR_PORT/console OPERATOR_TOKEN
+    export OPERATOR_HOST=127.0.0.1 OPERATOR_PORT MOCK_PLATFORM_URL=$PLATFORM_URL
     # Empty where it could not be fetched.
     export SWAGGER_UI_DIR=
     [[ ! -d $RUN_DIR/swagger-ui ]] || SWAGGER_UI_DIR=$RUN_DIR/swagger-ui

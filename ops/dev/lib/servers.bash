@@ -118,7 +118,7 @@ is_ready() {
             "http://127.0.0.1:$RABBITMQ_MANAGEMENT_PORT/api/health/checks/port-listener/$AMQP_PORT" ;;
         redis) REDISCLI_AUTH=$REDIS_PASSWORD timeout 5 redis-cli -p "$REDIS_PORT" --no-auth-warning ping | grep -x PONG ;;
         prometheus) curl -fs -m 5 "http://127.0.0.1:$PROMETHEUS_PORT/-/ready" ;;
-        *) curl -fs -m 5 "http://127.0.0.1:$(ports_of "$1")/health/ready" ;;
+        *) curl -fs -m 5 "http://127.0.0.1:$(ports_of "$1" | cut -d' ' -f1)/health/ready" ;;
     esac &>/dev/null
 }
 

@@ -40,6 +40,7 @@ readonly API_PORT=$((8080 + PORT_OFFSET))
 readonly CONSUMER_PORT=$((8081 + PORT_OFFSET))
 readonly SCHEDULER_PORT=$((8082 + PORT_OFFSET))
 readonly PLATFORM_PORT=$((8083 + PORT_OFFSET))
+readonly OPERATOR_PORT=$((8085 + PORT_OFFSET))
 readonly PROMETHEUS_PORT=$((9090 + PORT_OFFSET))
 readonly SUPERVISOR_PORT=$((9001 + PORT_OFFSET))
 readonly POSTGRES_PORT=$((15432 + PORT_OFFSET))
@@ -59,7 +60,7 @@ ports_of() {
         rabbitmq) echo "$AMQP_PORT $RABBITMQ_MANAGEMENT_PORT $RABBITMQ_METRICS_PORT $RABBITMQ_DISTRIBUTION_PORT" ;;
         redis) echo "$REDIS_PORT" ;;
         prometheus) echo "$PROMETHEUS_PORT" ;;
-        order-api) echo "$API_PORT" ;;
+        order-api) echo "$API_PORT $OPERATOR_PORT" ;;
         consumer) echo "$CONSUMER_PORT" ;;
         scheduler) echo "$SCHEDULER_PORT" ;;
         data-platform) echo "$PLATFORM_PORT" ;;

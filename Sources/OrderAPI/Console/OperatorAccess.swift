@@ -1,0 +1,171 @@
+import Crypto
+import Foundation
+import HTTPTypes
+import Hummingbird
+import OrderMessages
+import Synchronization
+
+extension HTTPField.Name {
+    /// What the page sends with each call that changes something: no other site's page can.
+    static let consoleRequest = HTTPField.Name("Jumun-Console")
+    static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")
+}
+
+/// Who may use the console: whoever knows the operator's token, or has the cookie that was given for it.
+///
+/// The cookie says until when it holds, under a signature whose key comes from the token: nothing is kept here, a restart
+/// signs nobody out, and a new token ends every session.
+final class OperatorAccess: Sendable {
+    /// How a request shows that it may.
+    enum Proof: Equatable {
+        case bearer
+        case cookie
+    }
+
+    /// How long a cookie holds, in seconds: a working day.
+    static let sessionSeconds = 8 * 3_600
+    /// The most wrong tokens in a minute; more are not even looked at.
+    static let maximumFailuresPerMinute = 10
+    private static let minute = Duration.seconds(60)
+
+    /// Cookies know no ports: two copies on a machine must not take each other's.
+    let cookieName: String
+    private let tokenDigest: SHA256.Digest
+    private let key: SymmetricKey
+    private let failures = Mutex<[ContinuousClock.Instant]>([])
+
+    init(token: String, port: Int) {
+        cookieName = "jumun_console_\(port)"
+        tokenDigest = SHA256.hash(data: Data(token.utf8))
+        let purpose = Data("jumun console session".utf8)
+        let derived = HMAC<SHA256>.authenticationCode(for: purpose, using: SymmetricKey(data: Data(token.utf8)))
+        key = SymmetricKey(data: Data(derived))
+    }
+
+    // MARK: The token
+
+    /// Whether it is the token; digests are compared, and in constant time. Throws `Problem` 429 after too many that were
+    /// not.
+    func isToken(_ text: some StringProtocol, at now: ContinuousClock.Instant = .now) throws -> Bool {
+        let mayTry = failures.withLock { failures in
+            failures.removeAll { $0.duration(to: now) > Self.minute }
+            return failures.count < Self.maximumFailuresPerMinute
+        }
+        guard mayTry else { throw Problem.tooManyWrongTokens }
+        guard SHA256.hash(data: Data(text.utf8)) == tokenDigest else {
+            failures.withLock { $0.append(now) }
+            return false
+        }
+        return true
+    }
+
+    // MARK: The cookie
+
+    /// A cookie for whoever has shown the token.
+    func cookie(at now: Date) -> Cookie {
+        let end = Int(now.timeIntervalSince1970) + Self.sessionSeconds
+        let claim = "\(end).\(UInt64.random(in: .min ... .max))"
+        return cookie("\(claim).\(Self.hex(signature(of: claim)))", maxAge: Self.sessionSeconds)
+    }
+
+    /// Takes the cookie away.
+    var noCookie: Cookie { cookie("", maxAge: 0) }
+
+    private func cookie(_ value: String, maxAge: Int) -> Cookie {
+        Cookie(name: cookieName, value: value, maxAge: maxAge, path: "/console", httpOnly: true, sameSite: .strict)
+    }
+
+    /// Whether it is a cookie of ours that still holds.
+    func isSession(_ value: String, at now: Date) -> Bool {
+        let parts = value.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let end = Int(parts[0]), let code = Self.bytes(hex: parts[2]) else { return false }
+        let claim = Data("\(parts[0]).\(parts[1])".utf8)
+        return HMAC<SHA256>.isValidAuthenticationCode(code, authenticating: claim, using: key)
+            && Double(end) > now.timeIntervalSince1970
+    }
+
+    private func signature(of claim: String) -> HMAC<SHA256>.MAC {
+        HMAC<SHA256>.authenticationCode(for: Data(claim.utf8), using: key)
+    }
+
+    private static func hex(_ bytes: some Sequence<UInt8>) -> String {
+        bytes.map { String(UInt16($0) | 0x100, radix: 16).dropFirst() }.joined()
+    }
+
+    private static func bytes(hex: some StringProtocol) -> [UInt8]? {
+        let digits = Array(hex.utf8)
+        guard digits.count == 2 * SHA256.byteCount else { return nil }
+        let bytes = stride(from: 0, to: digits.count, by: 2).compactMap {
+            UInt8(String(decoding: digits[$0...$0 + 1], as: UTF8.self), radix: 16)
+        }
+        return bytes.count == SHA256.byteCount ? bytes : nil
+    }
+
+    // MARK: Requests
+
+    /// How a request shows that it may; nil when it does not. Throws `Problem` 429.
+    func proof(of request: Request, at now: Date) throws -> Proof? {
+        if let header = request.headers[.authorization] {
+            guard header.lowercased().hasPrefix("bearer ") else { return nil }
+            return try isToken(header.dropFirst("bearer ".count).drop { $0 == " " }) ? .bearer : nil
+        }
+        guard let cookie = request.cookies[cookieName] else { return nil }
+        return isSession(cookie.value, at: now) ? .cookie : nil
+    }
+
+    /// Whether a browser sent it for a page that is not the console's.
+    static func isFromElsewhere(_ request: Request) -> Bool {
+        if let site = HTTPField.Name.secFetchSite.flatMap({ request.headers[$0] }) {
+            return site != "same-origin" && site != "none"
+        }
+        guard let origin = request.headers[.origin] else { return false }
+        let host = request.head.authority ?? ""
+        return origin != "http://\(host)" && origin != "https://\(host)"
+    }
+}
+
+/// Lets only the operator through, and changes only from the console's own page or from a program.
+struct OperatorGuard: RouterMiddleware {
+    let access: OperatorAccess
+
+    func handle(
+        _ request: Request,
+        context: APIContext,
+        next: @concurrent (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        guard let proof = try access.proof(of: request, at: Date()) else { throw Problem.operatorOnly }
+        let isChange = request.method != .get && request.method != .head
+        if isChange, proof == .cookie {
+            let isMarked = HTTPField.Name.consoleRequest.map { request.headers[$0] != nil } ?? false
+            guard isMarked, !OperatorAccess.isFromElsewhere(request) else { throw Problem.fromElsewhere }
+        }
+        return try await next(request, context)
+    }
+}
+
+extension Problem {
+    fileprivate static let operatorOnly = Problem(
+        status: 401,
+        code: "operator_only",
+        title: "Only the operator may do this",
+        detail: "sign in at /console, or send Authorization: Bearer with the operator's token"
+    )
+
+    static let fromElsewhere = Problem(
+        status: 403,
+        code: "from_elsewhere",
+        title: "This did not come from the console",
+        detail: "changes are taken from the console's own page, or with Authorization: Bearer"
+    )
+
+    fileprivate static let tooManyWrongTokens: Problem = {
+        var problem = Problem(
+            status: 429,
+            code: "too_many_wrong_tokens",
+            title: "Too many wrong tokens",
+            detail: "the token was wrong ten times within a minute; wait for a minute"
+        )
+        problem.retryAfterSeconds = 60
+        return problem
+    }()
+}

@@ -1,0 +1,107 @@
+// The delays as a moving chart, in the logarithm of time: 20 ms and 2 min can both be read. It is drawn here, as SVG, so
+// that the page's styles colour it in light and dark, and it needs no style within the page.
+
+import { byID, clock, duration, setText, svg } from "./page.js";
+
+const HEIGHT = 250;
+const MARGIN = { top: 14, right: 118, bottom: 26, left: 52 };
+const SPAN_MS = 600_000;
+const RANGE_MS = [1, 600_000];
+const PROMISE_MS = 5_000;
+const TICKS_MS = [1, 10, 100, 1_000, 10_000, 60_000, 600_000];
+const LINES = [
+    { index: 1, name: "p50", kind: "p50" },
+    { index: 2, name: "p99", kind: "p99" },
+    { index: 3, name: "waiting", kind: "oldest" },
+];
+// Labels at the end of lines keep this far from each other.
+const LABEL_GAP = 16;
+
+let points = [];
+
+export function addPoints(more) {
+    points = more.length > 1 ? more : [...points, ...more];
+    const oldest = (points.at(-1)?.[0] ?? 0) - SPAN_MS;
+    points = points.filter(([at]) => at >= oldest);
+}
+
+const height = (ms) => {
+    const [low, high] = RANGE_MS.map(Math.log);
+    const share = (Math.log(Math.min(Math.max(ms, RANGE_MS[0]), RANGE_MS[1])) - low) / (high - low);
+    return HEIGHT - MARGIN.bottom - share * (HEIGHT - MARGIN.top - MARGIN.bottom);
+};
+
+// The line of one number over time; a moment without one is a gap.
+function path(index, across) {
+    let text = "";
+    let isOpen = false;
+    for (const point of points) {
+        const ms = point[index];
+        if (ms !== null) text += `${isOpen ? "L" : "M"}${across(point[0]).toFixed(1)} ${height(ms).toFixed(1)}`;
+        isOpen = ms !== null;
+    }
+    return text;
+}
+
+function axes(width, across, end) {
+    const right = width - MARGIN.right;
+    const parts = TICKS_MS.flatMap((ms) => [
+        svg("path", { d: `M${MARGIN.left} ${height(ms)}H${right}`, class: "grid" }),
+        svg("text", { x: MARGIN.left - 8, y: height(ms) + 4, "text-anchor": "end" }, duration(ms / 1000)),
+    ]);
+    const minutes = width < 560 ? [0, 5, 10] : [0, 2, 4, 6, 8, 10];
+    for (const minute of minutes) {
+        parts.push(svg("text", {
+            x: across(end - minute * 60_000), y: HEIGHT - 6, "text-anchor": minute === 0 ? "end" : "middle",
+        }, minute === 0 ? "now" : `−${minute} min`));
+    }
+    parts.push(
+        svg("path", { d: `M${MARGIN.left} ${height(PROMISE_MS)}H${right}`, class: "promise" }),
+        svg("text", { x: right + 8, y: height(PROMISE_MS) + 4, class: "promise" }, "5 s promised"));
+    return parts;
+}
+
+// The names at the ends of the lines, pushed apart where they would touch each other or the promise's.
+function labels(width) {
+    const last = points.at(-1) ?? [];
+    const taken = [height(PROMISE_MS)];
+    const shown = LINES.filter(({ index }) => (last[index] ?? null) !== null)
+        .sort((a, b) => last[b.index] - last[a.index]);
+    return shown.map(({ index, name, kind }) => {
+        let y = height(last[index]);
+        for (const other of [...taken].sort((a, b) => a - b)) {
+            if (Math.abs(other - y) < LABEL_GAP) y = other + LABEL_GAP;
+        }
+        taken.push(y);
+        return svg("text", { x: width - MARGIN.right + 8, y: y + 4, class: kind },
+            `${name} ${duration(last[index] / 1000)}`);
+    });
+}
+
+function draw() {
+    const host = byID("chart");
+    const width = Math.max(host.clientWidth, 280);
+    const end = points.at(-1)?.[0] ?? Date.now();
+    const across = (at) => width - MARGIN.right - ((end - at) / SPAN_MS) * (width - MARGIN.left - MARGIN.right);
+    const lines = LINES.map(({ index, kind }) => svg("path", { d: path(index, across), class: `line ${kind}` }));
+    host.replaceChildren(svg("svg", {
+        viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-labelledby": "chart-title chart-text",
+    }, ...axes(width, across, end), ...lines, ...labels(width)));
+}
+
+export function showChart({ consumer }) {
+    const lag = consumer.value;
+    const window = duration(lag?.windowSeconds);
+    if (lag === null) {
+        const since = consumer.asOf === null ? "" : ` since ${clock(consumer.asOf)}`;
+        setText(byID("chart-text"), `No data${since}: the consumer does not answer.`);
+    } else if (!lag.samples) {
+        setText(byID("chart-text"), `Nothing was delivered in the last ${window}.`);
+    } else {
+        setText(byID("chart-text"), `Half of ${lag.samples.toLocaleString("en-US")} events took at most `
+            + `${duration(lag.p50Ms / 1000)}, 99 of 100 at most ${duration(lag.p99Ms / 1000)}; of the last ${window}.`);
+    }
+    draw();
+}
+
+new ResizeObserver(() => draw()).observe(byID("chart"));

@@ -1,0 +1,115 @@
+// Dead letters by cause, and sending them again: what would be sent is asked first, and shown before it is done.
+
+import { byID, call, clock, count, fill, html, setText, silence } from "./page.js";
+import { trace } from "./trace.js";
+
+let shownDepth = null;
+let askedAt = 0;
+
+// The groups are asked for when the number has changed, at most once in two seconds: each look goes through the queue.
+export function showLetters({ queues }) {
+    if (queues.value === null) {
+        setText(byID("letters-text"), `RabbitMQ cannot be asked: ${silence(queues)}.`);
+        shownDepth = null;
+        return;
+    }
+    const depth = queues.value.deadLetters ?? 0;
+    if (depth === shownDepth || performance.now() - askedAt < 2_000) return;
+    shownDepth = depth;
+    askedAt = performance.now();
+    if (depth === 0) show({ total: 0, looked: 0, data: [] });
+    else look();
+}
+
+async function look() {
+    try {
+        show(await call("/dead-letters"));
+    } catch (refusal) {
+        setText(byID("letters-text"), `They cannot be listed now: ${refusal.message}.`);
+        shownDepth = null;
+    }
+}
+
+function show(groups) {
+    const { total, looked, data } = groups;
+    const causes = data.length === 1 ? "one cause" : `${count(data.length)} causes`;
+    setText(byID("letters-text"), total === 0
+        ? "None. An event that the platform refuses, or that has failed ten times, waits here for you."
+        : looked < total
+            ? `The oldest ${count(looked)} of ${count(total)}, of ${causes}.`
+            : `${count(total)} of ${causes}.`);
+    fill(byID("letters"), groups, () => data.map(group));
+}
+
+function group({ group, sample }) {
+    const times = group.oldestFailedAt === group.newestFailedAt
+        ? [clock(group.oldestFailedAt)]
+        : [`${clock(group.oldestFailedAt)} to ${clock(group.newestFailedAt)}`];
+    const letters = group.messages === 1 ? "1 event" : `${count(group.messages)} events`;
+    const answer = group.status === null ? "no answer" : `status ${group.status}`;
+    return html("article", { class: "letter", "data-group": group.group },
+        html("h3", {}, html("span", { class: "badge" }, letters), group.error || "no reason was given"),
+        html("p", { class: "note" }, [answer, ...times, `group ${group.group}`].join(" · ")),
+        html("p", { class: "buttons" },
+            html("button", { type: "button", onclick: () => redrive(group) }, "Send again…"),
+            sample.orderId === null ? null : html("button", {
+                type: "button", class: "quiet", onclick: () => trace(sample.orderId),
+            }, "Trace the first")),
+        html("details", {},
+            html("summary", {}, `The first: ${sample.type || "no event"} ${sample.eventId}`),
+            html("pre", { tabindex: "0" }, pretty(sample.message))));
+}
+
+function pretty(message) {
+    try {
+        return JSON.stringify(JSON.parse(message), null, 2);
+    } catch {
+        return `${message}…`; // cut, since it is long
+    }
+}
+
+async function redrive(group) {
+    const dialog = byID("redrive");
+    const go = byID("redrive-go");
+    go.disabled = true;
+    setText(go, "Send");
+    setText(byID("redrive-problem"), "");
+    setText(byID("redrive-text"), "Looking at what would be sent.");
+    dialog.returnValue = "";
+    dialog.showModal();
+    try {
+        const plan = await call("/redrives", { method: "POST", body: { group: group.group, dryRun: true } });
+        setText(byID("redrive-text"), planned(plan));
+        go.disabled = plan.wouldSend === 0 && plan.alreadyDelivered === 0;
+        setText(go, plan.wouldSend === 0 ? "Remove" : `Send ${count(plan.wouldSend)} again`);
+        if (!go.disabled) go.focus();
+    } catch (refusal) {
+        setText(byID("redrive-problem"), `${refusal.message}.`);
+    }
+    dialog.onclose = () => {
+        if (dialog.returnValue === "go") send(group);
+    };
+}
+
+function planned({ wouldSend, alreadyDelivered, unreadable }) {
+    const parts = [`Dry run: ${count(wouldSend)} would go to the consumer once more.`];
+    if (alreadyDelivered > 0) parts.push(`${count(alreadyDelivered)} are at the platform already and are only removed.`);
+    if (unreadable > 0) parts.push(`${count(unreadable)} stay, since they cannot be read as events.`);
+    return parts.join(" ");
+}
+
+async function send(group) {
+    setText(byID("letters-text"), "Sending.");
+    try {
+        const done = await call("/redrives", {
+            method: "POST",
+            body: { group: group.group, dryRun: false, redriveId: crypto.randomUUID?.() ?? null },
+        });
+        byID("letters").shows = undefined;
+        await look();
+        const told = `Sent ${count(done.sent)} again.`;
+        setText(byID("letters-text"), done.problem === undefined ? told : `${told} It ended there: ${done.problem}.`);
+    } catch (refusal) {
+        setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);
+    }
+}
