@@ -1,6 +1,7 @@
 """The operator's console in a real Chromium: what an operator sees and does when the data platform fails, comes back, and
 refuses an event for good. Run by `run` beside servers of its own."""
 
+import re
 import signal
 import sys
 import time
@@ -18,6 +19,9 @@ PHONE = {"width": 390, "height": 844}
 USEFUL_SECONDS = 1.0
 # Longest wait for something that the page is to show.
 PATIENCE_MS = 30_000
+
+# A line of the chart that has been drawn.
+LINE = re.compile(r"^M[\d.]+ [\d.]+")
 
 # Noted before any script of the page runs.
 NOTE_VIOLATIONS = """
@@ -96,7 +100,7 @@ def choose_fault(page, mode, subjects=None):
     if subjects:
         page.get_by_label("Orders").fill(" ".join(subjects))
     page.get_by_role("button", name="Switch").click()
-    expect(node(page, "Data platform")).to_contain_text(f"mock: {mode}", timeout=PATIENCE_MS)
+    expect(node(page, "Data platform")).to_contain_text(f"mock: {mode}")
 
 
 # MARK: the steps
@@ -120,7 +124,7 @@ def is_useful_at_once(watched, system):
     watched.sign_in()
     started = time.monotonic()
     watched.page.goto("/console")
-    expect(word(watched.page)).to_have_text("ok", timeout=PATIENCE_MS)
+    expect(word(watched.page)).to_have_text("ok")
     seconds = time.monotonic() - started
     print(f"  shows the status after {seconds:.2f} s")
     assert seconds < USEFUL_SECONDS, f"useful after {seconds:.2f} s only"
@@ -131,28 +135,22 @@ def is_useful_at_once(watched, system):
 def shows_what_flows(page):
     expect(page.locator("#live")).to_contain_text("live")
     eventually("orders are seen to be committed", lambda: "0 orders/s" != page.locator(".label").first.text_content())
-    expect(page.locator("#chart path.p99")).to_have_attribute("d", lambda_of_path())
+    expect(page.locator("#chart path.p99")).to_have_attribute("d", LINE)
     expect(page.locator("#jobs")).to_contain_text("popular-products")
-    expect(page.locator("#popular tr").first).to_contain_text("1", timeout=PATIENCE_MS)
+    expect(page.locator("#popular tr").first).to_contain_text("1")
     expect(node(page, "order-api")).to_have_attribute("data-state", "ok")
-
-
-def lambda_of_path():
-    import re
-
-    return re.compile(r"^M[\d.]+ [\d.]+")
 
 
 def shows_the_outage(watched, system, customers):
     page = watched.page
     choose_fault(page, "down")
-    expect(word(page)).to_have_text("stop", timeout=PATIENCE_MS)
-    expect(node(page, "Consumer")).to_contain_text("circuit open", timeout=PATIENCE_MS)
+    expect(word(page)).to_have_text("stop")
+    expect(node(page, "Consumer")).to_contain_text("circuit open")
     expect(page.locator("#reasons")).to_contain_text("The circuit is open")
     assert page.title().startswith("stop"), page.title()
     before = waiting(page)
     eventually("the lag rises", lambda: waiting(page) > before + 10)
-    expect(page.locator("#chart path.oldest")).to_have_attribute("d", lambda_of_path())
+    expect(page.locator("#chart path.oldest")).to_have_attribute("d", LINE)
     # One that the platform will refuse for good.
     return customers.order()
 
@@ -168,7 +166,7 @@ def finds_the_refused_one(page, poison):
     expect(letter).to_contain_text("422")
     expect(node(page, "Dead letters")).to_contain_text("1")
     expect(word(page)).to_have_text("warn", timeout=60_000)
-    expect(node(page, "Consumer")).to_contain_text("circuit closed", timeout=PATIENCE_MS)
+    expect(node(page, "Consumer")).to_contain_text("circuit closed")
     letter.locator("summary").click()
     expect(letter.locator("pre")).to_contain_text(poison)
     letter.get_by_role("button", name="Trace the first").click()
@@ -193,12 +191,12 @@ def sends_it_again(page):
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("button", name="Send 1 again")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#letters .letter")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("#letters .letter")).to_have_count(0)
 
 
 def follows_it(page, system, poison):
     trace = page.locator("#trace")
-    expect(trace.locator(".badge")).to_have_text("delivered", timeout=PATIENCE_MS)
+    expect(trace.locator(".badge")).to_have_text("delivered")
     expect(trace).to_contain_text("given up")
     expect(trace).to_contain_text("sent again")
     arrived = call("GET", f"{system.platform}/v1/events?subject={poison}")
@@ -208,7 +206,7 @@ def follows_it(page, system, poison):
 
 def can_be_used_by_keyboard(page):
     page.goto("/console")
-    expect(word(page)).to_have_text("ok", timeout=PATIENCE_MS)
+    expect(word(page)).to_have_text("ok")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the status")).to_be_focused()
     page.keyboard.press("Enter")
@@ -228,21 +226,21 @@ def says_when_a_source_is_silent(watched, system):
     page = watched.page
     system.signal("consumer", signal.SIGSTOP)
     try:
-        expect(node(page, "Consumer")).to_contain_text("no data since", timeout=PATIENCE_MS)
-        expect(word(page)).to_have_text("unknown", timeout=PATIENCE_MS)
+        expect(node(page, "Consumer")).to_contain_text("no data since")
+        expect(word(page)).to_have_text("unknown")
         expect(page.locator("#chart-text")).to_contain_text("No data since")
         # Whoever else answers is shown as before.
         expect(node(page, "order-api")).to_have_attribute("data-state", "ok")
         watched.picture("console-silent-consumer")
     finally:
         system.signal("consumer", signal.SIGCONT)
-    expect(word(page)).not_to_have_text("unknown", timeout=PATIENCE_MS)
+    expect(word(page)).not_to_have_text("unknown")
 
 
 def says_when_it_is_old(page, system):
     system.signal("order-api", signal.SIGSTOP)
     try:
-        expect(page.locator("#old")).to_contain_text("No news from order-api since", timeout=PATIENCE_MS)
+        expect(page.locator("#old")).to_contain_text("No news from order-api since")
         expect(page.locator("#live")).to_have_text("not live")
     finally:
         system.signal("order-api", signal.SIGCONT)
@@ -252,7 +250,7 @@ def says_when_it_is_old(page, system):
 def fits_a_phone(browser, system):
     watched = Watched(browser, system, viewport=PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
     watched.sign_in()
-    expect(word(watched.page)).to_have_text("ok", timeout=PATIENCE_MS)
+    expect(word(watched.page)).to_have_text("ok")
     expect(watched.page.locator("#newest button").first).to_be_visible()
     watched.fits()
     watched.is_accessible()
@@ -265,7 +263,7 @@ def can_be_read_in_the_dark(browser, system):
     watched = Watched(browser, system, viewport=LAPTOP, color_scheme="dark", reduced_motion="reduce")
     watched.sign_in()
     page = watched.page
-    expect(word(page)).to_have_text("ok", timeout=PATIENCE_MS)
+    expect(word(page)).to_have_text("ok")
     eventually("something flows", lambda: page.locator(".arrow[data-state=flowing]").count() > 0)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(int(part) for part in background[4:-1].split(",")) < 64, background
@@ -297,7 +295,7 @@ def use_console(browser, system):
             shows_what_flows(page)
             watched.is_accessible()
         if "--screenshots" in sys.argv:
-            page.wait_for_timeout(130_000)  # for a chart with something on it, and places that have changed
+            page.wait_for_timeout(3_000)  # for a chart with something on it, and places that have changed
         watched.picture("console")
         with step("shows the outage"):
             poison = shows_the_outage(watched, system, customers)
@@ -330,11 +328,12 @@ def use_console(browser, system):
     with step("ends with its viewers"):
         for name in list(system.running):
             system.stop(name)
-        expect(page.locator("#live")).to_have_text("not live", timeout=PATIENCE_MS)
+        expect(page.locator("#live")).to_have_text("not live")
 
 
 def main():
     started = time.monotonic()
+    expect.set_options(timeout=PATIENCE_MS)
     with System() as system, sync_playwright() as playwright:
         # As root Chromium refuses to run with its sandbox.
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])

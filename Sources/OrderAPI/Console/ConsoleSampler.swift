@@ -25,7 +25,8 @@ actor ConsoleSampler: Service, CustomStringConvertible {
 
     private static let timeout = Duration.seconds(2)
     private static let pause = Duration.seconds(1)
-    private static let slowPause = Duration.seconds(5)
+    /// Jobs run by the minute.
+    private static let jobsPause = Duration.seconds(2)
     /// Moments that the chart remembers: ten minutes.
     private static let maximumPoints = 600
     /// Jobs whose last runs are asked for at most.
@@ -54,8 +55,13 @@ actor ConsoleSampler: Service, CustomStringConvertible {
                 group.addTask { await self.repeating(every: Self.pause) { await self.askConsumer() } }
                 group.addTask { await self.repeating(every: Self.pause) { await self.askPopular() } }
                 group.addTask { await self.repeating(every: Self.pause) { await self.askPlatform() } }
-                group.addTask { await self.repeating(every: Self.slowPause) { await self.askScheduler() } }
-                group.addTask { await self.repeating(every: Self.slowPause) { await self.askJobs() } }
+                group.addTask {
+                    // The scheduler says which jobs there are.
+                    await self.repeating(every: Self.jobsPause) {
+                        await self.askScheduler()
+                        await self.askJobs()
+                    }
+                }
                 group.addTask { await self.repeating(every: Self.pause) { await self.tell() } }
             }
         }

@@ -50,7 +50,8 @@ struct PopularChanges {
     mutating func add(_ list: PopularProducts.List) -> List {
         let ids = list.products.prefix(Self.shown).map(\.product.id.rawValue)
         let asOf = list.window.to
-        if earlier.last?.asOf != asOf {
+        // An empty list says nothing of what comes after it.
+        if !list.products.isEmpty, earlier.last?.asOf != asOf {
             let ranks = Dictionary(zip(list.products.map(\.product.id.rawValue), 1...)) { first, _ in first }
             earlier.append((asOf, ranks))
             while earlier.count > 1, asOf.timeIntervalSince(earlier[1].asOf) >= Self.comparedAge {

@@ -37,8 +37,8 @@ function path(index, across) {
     let isOpen = false;
     for (const point of points) {
         const ms = point[index];
-        if (ms !== null) text += `${isOpen ? "L" : "M"}${across(point[0]).toFixed(1)} ${height(ms).toFixed(1)}`;
-        isOpen = ms !== null;
+        if (ms != null) text += `${isOpen ? "L" : "M"}${across(point[0]).toFixed(1)} ${height(ms).toFixed(1)}`;
+        isOpen = ms != null;
     }
     return text;
 }
@@ -65,7 +65,7 @@ function axes(width, across, end) {
 function labels(width) {
     const last = points.at(-1) ?? [];
     const taken = [height(PROMISE_MS)];
-    const shown = LINES.filter(({ index }) => (last[index] ?? null) !== null)
+    const shown = LINES.filter(({ index }) => (last[index] ?? null) != null)
         .sort((a, b) => last[b.index] - last[a.index]);
     return shown.map(({ index, name, kind }) => {
         let y = height(last[index]);
@@ -92,8 +92,8 @@ function draw() {
 export function showChart({ consumer }) {
     const lag = consumer.value;
     const window = duration(lag?.windowSeconds);
-    if (lag === null) {
-        const since = consumer.asOf === null ? "" : ` since ${clock(consumer.asOf)}`;
+    if (lag == null) {
+        const since = consumer.asOf == null ? "" : ` since ${clock(consumer.asOf)}`;
         setText(byID("chart-text"), `No data${since}: the consumer does not answer.`);
     } else if (!lag.samples) {
         setText(byID("chart-text"), `Nothing was delivered in the last ${window}.`);

@@ -49,7 +49,7 @@ function showStatus({ word, reasons }) {
 
 function showPopular(popular) {
     const list = popular.value;
-    if (list === null) {
+    if (list == null) {
         setText(byID("popular-text"), `They cannot be asked for: ${silence(popular)}.`);
         fill(byID("popular"), [], () => []);
         return;
@@ -65,7 +65,7 @@ function showPopular(popular) {
 
 function product({ rank, moved, isNew, name, quantity }, most) {
     const [text, label, state] = isNew ? ["new", "new", "ok"]
-        : moved === null ? ["", "not known", "idle"]
+        : moved == null ? ["", "not known", "idle"]
         : moved > 0 ? [`▲ ${moved}`, `up ${moved}`, "ok"]
         : moved < 0 ? [`▼ ${-moved}`, `down ${-moved}`, "bad"]
         : ["=", "unchanged", "idle"];
@@ -82,19 +82,19 @@ const RESULTS = { ok: "ok", running: "idle", queued: "idle", skipped: "warn", mi
 
 function showJobs({ jobs, scheduler }) {
     const problems = [];
-    if (jobs.value === null) problems.push(`Last runs: ${silence(jobs)}.`);
-    if (scheduler.value === null) problems.push(`Next runs: ${silence(scheduler)}; the scheduler does not answer.`);
+    if (jobs.value == null) problems.push(`Last runs: ${silence(jobs)}.`);
+    if (scheduler.value == null) problems.push(`Next runs: ${silence(scheduler)}; the scheduler does not answer.`);
     setText(byID("jobs-text"), problems.join(" ") || "As the scheduler runs them.");
     const now = Date.now() + serverOffsetMs;
     const rows = (jobs.value ?? []).map(({ name, last }) => {
         const next = scheduler.value?.[name];
         return {
             name,
-            result: last === null ? "" : last.result.replace("_", " "),
-            state: last === null ? "idle" : RESULTS[last.result] ?? "bad",
-            last: last === null ? "never" : `${duration((now - Date.parse(last.scheduledFor)) / 1000)} ago`,
+            result: last == null ? "" : last.result.replace("_", " "),
+            state: last == null ? "idle" : RESULTS[last.result] ?? "bad",
+            last: last == null ? "never" : `${duration((now - Date.parse(last.scheduledFor)) / 1000)} ago`,
             detail: last?.detail ?? "",
-            next: next === undefined ? "–" : Date.parse(next) <= now ? "now" : `in ${duration((Date.parse(next) - now) / 1000)}`,
+            next: next == null ? "–" : Date.parse(next) <= now ? "now" : `in ${duration((Date.parse(next) - now) / 1000)}`,
         };
     });
     fill(byID("jobs"), rows, () => rows.map(({ name, result, state, last, detail, next }) => html("tr", {},
@@ -107,7 +107,7 @@ function showJobs({ jobs, scheduler }) {
 // MARK: how old it is
 
 function showAge() {
-    if (lastNews === null) return;
+    if (lastNews == null) return;
     const isOld = performance.now() - lastNews > PATIENCE_MS;
     document.body.classList.toggle("is-old", isOld);
     setText(byID("live"), isOld ? "not live" : `live · ${clock(lastTime)}`);

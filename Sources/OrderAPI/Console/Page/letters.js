@@ -8,7 +8,7 @@ let askedAt = 0;
 
 // The groups are asked for when the number has changed, at most once in two seconds: each look goes through the queue.
 export function showLetters({ queues }) {
-    if (queues.value === null) {
+    if (queues.value == null) {
         setText(byID("letters-text"), `RabbitMQ cannot be asked: ${silence(queues)}.`);
         shownDepth = null;
         return;
@@ -46,13 +46,13 @@ function group({ group, sample }) {
         ? [clock(group.oldestFailedAt)]
         : [`${clock(group.oldestFailedAt)} to ${clock(group.newestFailedAt)}`];
     const letters = group.messages === 1 ? "1 event" : `${count(group.messages)} events`;
-    const answer = group.status === null ? "no answer" : `status ${group.status}`;
+    const answer = group.status == null ? "no answer" : `status ${group.status}`;
     return html("article", { class: "letter", "data-group": group.group },
         html("h3", {}, html("span", { class: "badge" }, letters), group.error || "no reason was given"),
         html("p", { class: "note" }, [answer, ...times, `group ${group.group}`].join(" · ")),
         html("p", { class: "buttons" },
             html("button", { type: "button", onclick: () => redrive(group) }, "Send again…"),
-            sample.orderId === null ? null : html("button", {
+            sample.orderId == null ? null : html("button", {
                 type: "button", class: "quiet", onclick: () => trace(sample.orderId),
             }, "Trace the first")),
         html("details", {},
@@ -108,7 +108,7 @@ async function send(group) {
         byID("letters").shows = undefined;
         await look();
         const told = `Sent ${count(done.sent)} again.`;
-        setText(byID("letters-text"), done.problem === undefined ? told : `${told} It ended there: ${done.problem}.`);
+        setText(byID("letters-text"), done.problem == null ? told : `${told} It ended there: ${done.problem}.`);
     } catch (refusal) {
         setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);
     }

@@ -6,11 +6,11 @@ export const byID = (id) => document.getElementById(id);
 
 function make(element, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
-        if (value === null || value === undefined || value === false) continue;
+        if (value == null || value === false) continue;
         if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
         else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.filter((child) => child !== null && child !== undefined));
+    element.append(...children.filter((child) => child != null));
     return element;
 }
 
@@ -41,17 +41,17 @@ export function fill(element, key, make) {
 const GROUPS = new Intl.NumberFormat("en-US");
 const ONE_DIGIT = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
-export const count = (number) => (number === null || number === undefined ? "–" : GROUPS.format(number));
+export const count = (number) => (number == null ? "–" : GROUPS.format(number));
 
 // A rate: 0, 0.4, 12.3, 1,234.
 export function rate(number) {
-    if (number === null || number === undefined) return "–";
+    if (number == null) return "–";
     return number === 0 || number >= 100 ? GROUPS.format(Math.round(number)) : ONE_DIGIT.format(number);
 }
 
 // 850 ms, 12.4 s, 3 min 20 s, 2 h 5 min, 4 d 3 h.
 export function duration(seconds) {
-    if (seconds === null || seconds === undefined) return "–";
+    if (seconds == null) return "–";
     const whole = Math.floor(Math.max(0, seconds));
     const parts = (unit, name, smaller, smallerName) => {
         const rest = Math.floor((whole % unit) / smaller);
@@ -77,7 +77,9 @@ export function clock(time) {
 
 // What a source says instead of its numbers while it cannot be asked.
 export const silence = (reading) =>
-    reading.asOf === null ? "no data yet" : `no data since ${clock(reading.asOf)}`;
+    reading.asOf == null ? "no data yet" : `no data since ${clock(reading.asOf)}`;
+
+// What the server leaves out of its answers counts as null: everywhere here `== null` is meant to find both.
 
 // The server refused; the message is made to be shown.
 export class Refusal extends Error {

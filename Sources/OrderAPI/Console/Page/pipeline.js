@@ -86,27 +86,27 @@ export function pipeline({ orders, outbox, queues, consumer, platform }) {
             note: refused > 0 ? `${rate(refused)}/s refused` : "orders a second",
             state: orders.failedPerSecond > 0 ? "bad" : "ok",
         },
-        outbox: outbox.value === null ? gone(outbox) : {
+        outbox: outbox.value == null ? gone(outbox) : {
             value: count(outbox.value.pending),
             note: outbox.value.parked > 0 ? `${count(outbox.value.parked)} parked` : "to be published",
             state: outbox.value.oldestSeconds > 5 ? "bad" : outbox.value.parked > 0 ? "warn" : "ok",
         },
-        queue: queues.value === null ? gone(queues) : {
+        queue: queues.value == null ? gone(queues) : {
             value: count(queues.value.ready),
             note: "ready",
             state: isOpen && queues.value.ready > 0 ? "warn" : "ok",
         },
-        consumer: lag === null ? gone(consumer) : {
+        consumer: lag == null ? gone(consumer) : {
             value: count(lag.unacked),
             note: `unacked · circuit ${lag.circuit.replace("_", " ")}`,
             state: isOpen ? "bad" : lag.circuit === "closed" ? "ok" : "warn",
         },
-        platform: lag === null ? gone(consumer) : {
+        platform: lag == null ? gone(consumer) : {
             value: isOpen ? "fails" : lag.circuit === "closed" ? "answers" : "is probed",
             note: platform?.value ? `mock: ${platform.value.mode}` : platform ? "mock: not known" : "",
             state: isOpen ? "bad" : lag.circuit === "closed" ? "ok" : "warn",
         },
-        letters: queues.value === null ? gone(queues) : {
+        letters: queues.value == null ? gone(queues) : {
             value: count(queues.value.deadLetters),
             note: queues.value.deadLetters > 0 ? "wait for you" : "none",
             state: queues.value.deadLetters > 0 ? "bad" : "ok",
@@ -114,23 +114,23 @@ export function pipeline({ orders, outbox, queues, consumer, platform }) {
     };
     const edges = {
         commit: [`${rate(orders.acceptedPerSecond)} orders/s`,
-            orders.batchSize === null ? "no batch now" : `batch of ${rate(orders.batchSize)}`],
-        relay: outbox.value === null ? ["–", "no data"] : [
+            orders.batchSize == null ? "no batch now" : `batch of ${rate(orders.batchSize)}`],
+        relay: outbox.value == null ? ["–", "no data"] : [
             outbox.value.pending > 0 ? duration(outbox.value.oldestSeconds) : "0 ms", "oldest"],
-        take: lag === null ? ["–", "no data"] : [`${rate(lag.perSecond)} /s`, "delivered"],
-        forward: lag === null ? ["–", "no data"] : lag.p99Ms === null ? ["–", "none lately"] : [
+        take: lag == null ? ["–", "no data"] : [`${rate(lag.perSecond)} /s`, "delivered"],
+        forward: lag == null ? ["–", "no data"] : lag.p99Ms == null ? ["–", "none lately"] : [
             `p50 ${duration(lag.p50Ms / 1000)}`, `p99 ${duration(lag.p99Ms / 1000)}`],
     };
     const flows = {
         commit: orders.acceptedPerSecond > 0,
-        relay: orders.acceptedPerSecond > 0 && outbox.value !== null,
+        relay: orders.acceptedPerSecond > 0 && outbox.value != null,
         take: lag?.perSecond > 0,
         forward: lag?.perSecond > 0,
         retried: queues.value?.retrying > 0,
         returned: queues.value?.retrying > 0,
         given: false,
     };
-    const retry = queues.value === null
+    const retry = queues.value == null
         ? { total: "–", tiers: [], state: "gone", note: silence(queues) }
         : {
             total: count(queues.value.retrying),

@@ -22,9 +22,9 @@ const MEANINGS = {
 };
 
 export function showPlatform({ platform }) {
-    byID("platform").hidden = platform === undefined || platform === null;
+    byID("platform").hidden = platform == null;
     if (!platform) return;
-    if (platform.value === null) {
+    if (platform.value == null) {
         setText(byID("platform-text"), `It does not answer: ${silence(platform)}.`);
         byID("platform").shows = undefined;
         return;

@@ -46,7 +46,7 @@ function event(trail) {
         html("p", { class: "note" }, `event ${trail.eventId ?? "id not known any more"}`),
         html("ol", { class: "timeline" }, ...steps(trail).map(({ at, title, text, state }) =>
             html("li", { "data-state": state },
-                html("span", { class: "when" }, at === null ? "" : `+${duration((Date.parse(at) - start) / 1000)}`),
+                html("span", { class: "when" }, at == null ? "" : `+${duration((Date.parse(at) - start) / 1000)}`),
                 html("span", { class: "what" }, html("strong", {}, title), text === "" ? "" : ` ${text}`)))));
 }
 
@@ -63,9 +63,9 @@ function steps(trail) {
 }
 
 function attempt({ at, attempt, outcome, status, error, retryAfterMs }) {
-    const answer = status === null ? "no answer" : `status ${status}`;
-    const reason = error === null ? "" : `: ${error}`;
-    const again = retryAfterMs === null ? "" : `; again in ${duration(retryAfterMs / 1000)}`;
+    const answer = status == null ? "no answer" : `status ${status}`;
+    const reason = error == null ? "" : `: ${error}`;
+    const again = retryAfterMs == null ? "" : `; again in ${duration(retryAfterMs / 1000)}`;
     switch (outcome) {
         case "DELIVERED": return { at, title: "delivered", text: `attempt ${attempt}, ${answer}`, state: "ok" };
         case "DEAD_LETTERED":
