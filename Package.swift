@@ -112,7 +112,7 @@ let package = Package(
         .executableTarget(
             name: "Scheduler",
             dependencies: [
-                "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres", "Redis",
+                "OrderDomain", "OrderStore", "ServiceRuntime", "OpsMetrics", "Postgres", "Redis",
                 .argumentParser, .hummingbird, .lifecycle, .logging, .subprocess, .systemPackage, .toml,
             ]
         ),
@@ -232,7 +232,8 @@ let package = Package(
         .testTarget(
             name: "SchedulerTests",
             dependencies: [
-                "Scheduler", "OpsMetrics", "OrderStore", "Postgres", "Redis", "ServiceRuntime", "TestSupport", .logging,
+                "Scheduler", "OpsMetrics", "OrderDomain", "OrderStore", "Postgres", "Redis", "ServiceRuntime", "TestSupport",
+                .logging,
             ]
         ),
         .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),

@@ -12,7 +12,8 @@ struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Take in the sales since the last run, save the ranking, and publish it to Redis.",
         discussion: """
-            While another run is going nothing is done and the exit code is 75. When Redis cannot be reached the run \
+            While another run is going, or when the scheduler has started a later one that is saved already, nothing \
+            is done and the exit code is 75. When Redis cannot be reached the run \
             is kept, a line on standard error says so, and the exit code is 69: the ranking is served from \
             PostgreSQL until a later run is published.
 
@@ -89,7 +90,10 @@ extension RankingStore.Request {
                 exitCode: ServiceRuntime.ExitCode.temporaryFailure
             )
         } catch is RankingStore.Outdated {
-            throw ProcessFailure("a run that was started later has been saved already; nothing was done")
+            throw ProcessFailure(
+                "a run that was started later has been saved already; nothing was done",
+                exitCode: ServiceRuntime.ExitCode.temporaryFailure
+            )
         }
     }
 }

@@ -19,7 +19,7 @@ package struct JobRunStore: Sendable {
         case replaced
         /// Its owner was not heard of any more.
         case lost
-        /// It was not started because another run was going.
+        /// It was not started because another run was going, or its process found that it was not its turn.
         case skipped
         /// It was not started because no scheduler could do so in time.
         case missed

@@ -117,44 +117,42 @@ extension RankingStore {
         )
     }
 
-    /// All runs that are remembered, added up for metrics.
-    package struct Totals: Hashable, Sendable {
-        /// How many runs of a kind there were, and how long they took together.
-        package struct Group: Hashable, Sendable {
-            package let trigger: AggregationRun.Trigger
-            /// Nil for runs that ended between their commit and their publication.
-            package let publication: AggregationRun.Publication?
-            package let runs: Int64
-            package let seconds: Double
-        }
-
-        package let groups: [Group]
-        /// When the last run ended that reached Redis.
-        package let lastPublished: Date?
-        /// What the last verification found.
+    /// What a process tells that sees runs of others go by.
+    package struct Recent: Sendable {
+        /// The runs after the one that was asked for, oldest first.
+        package let runs: [AggregationRun]
+        /// The number of the newest run, seen or not; 0 before the first.
+        package let newest: Int64
+        /// When lists were last brought to Redis; nil when they never were.
+        package let lastPublishedAt: Date?
+        /// What the last verification found; nil while there was none.
         package let mismatches: Int64?
     }
 
-    /// The runs that are remembered, for the metrics of a process that only starts them; throws `PostgresError`.
+    /// How many runs ``recent(after:from:deadline:)`` gives at most.
+    private static let recentLimit: Int64 = 1_000
+
+    /// The runs after the one of this number, and how the ranking stands; a few looks through indexes.
     ///
-    /// The oldest of more than 100,000 are forgotten, so a count may fall: to Prometheus that is a counter's new start.
-    package static func runTotals(
+    /// - Throws: `PostgresError`.
+    package static func recent(
+        after run: Int64,
         from pool: PostgresPool,
         deadline: ContinuousClock.Instant
-    ) async throws -> Totals {
-        let rows = try await pool.query(ReaderStatements.totals, deadline: deadline)
-        return Totals(
-            groups: try rows.map { row in
-                Totals.Group(
-                    trigger: try row.choice("trigger"),
-                    publication: try row.get("publication", as: String?.self)
-                        .flatMap(AggregationRun.Publication.init(rawValue:)),
-                    runs: try row.get("runs"),
-                    seconds: try row.get("seconds")
-                )
-            },
-            lastPublished: try rows.compactMap { try $0.get("last_published", as: Date?.self) }.max(),
-            mismatches: try rows.first?.get("mismatches")
+    ) async throws -> Recent {
+        let answers = try await pool.pipeline(
+            [
+                PostgresStep(ReaderStatements.state),
+                PostgresStep(ReaderStatements.selectRunsAfter, [.int64(run), .int64(recentLimit)]),
+            ],
+            deadline: deadline
+        )
+        let state = answers[0][0]
+        return Recent(
+            runs: try answers[1].map(AggregationRun.init(row:)),
+            newest: try state.get("newest"),
+            lastPublishedAt: try state.get("last_published_at"),
+            mismatches: try state.get("mismatches")
         )
     }
 }
@@ -191,7 +189,7 @@ extension RankedProduct {
 
 extension RankingStore {
     enum ReaderStatements {
-        static let all = [standing, selectRuns, selectList, mark, totals]
+        static let all = [standing, selectRuns, selectRunsAfter, selectList, mark, state]
 
         /// No row before the first run, and null where the last one is of an older schema.
         static let standing = SQLStatement(
@@ -234,6 +232,18 @@ extension RankingStore {
             """
         )
 
+        static let selectRunsAfter = SQLStatement(
+            "ranking_select_runs_after",
+            """
+            SELECT id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
+                finished_at, publication, mismatches
+            FROM aggregation_runs
+            WHERE id > $1
+            ORDER BY id
+            LIMIT $2
+            """
+        )
+
         static let selectList = SQLStatement(
             "ranking_select_list",
             """
@@ -255,12 +265,18 @@ extension RankingStore {
             """
         )
 
-        static let totals = SQLStatement(
-            "ranking_totals",
+        /// The newest that is published is the last or the one before, unless Redis has been away for long.
+        static let state = SQLStatement(
+            "ranking_state",
             """
-            SELECT trigger, publication, count(*) AS runs,
-                   sum(extract(epoch FROM finished_at - started_at))::double precision AS seconds,
-                   max(finished_at) FILTER (WHERE publication = 'published') AS last_published,
+            SELECT coalesce((SELECT max(id) FROM aggregation_runs), 0) AS newest,
+                   (
+                       SELECT published_at
+                       FROM aggregation_runs
+                       WHERE published_at IS NOT NULL
+                       ORDER BY id DESC
+                       LIMIT 1
+                   ) AS last_published_at,
                    (
                        SELECT mismatches
                        FROM aggregation_runs
@@ -268,9 +284,6 @@ extension RankingStore {
                        ORDER BY verified_at DESC
                        LIMIT 1
                    ) AS mismatches
-            FROM aggregation_runs
-            GROUP BY trigger, publication
-            ORDER BY trigger, publication
             """
         )
     }

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import OrderStore
 import ServiceLifecycle
+import ServiceRuntime
 import Subprocess
 import Synchronization
 import SystemPackage
@@ -117,6 +118,8 @@ struct Child: Sendable {
         let (result, reason): (JobRunStore.Result, String?) =
             switch first {
             case .ended(.exited(0)): (.ok, nil)
+            // It was not its turn, and it did nothing: the aggregator while another run is going.
+            case .ended(.exited(ServiceRuntime.ExitCode.temporaryFailure)): (.skipped, nil)
             case .ended(.exited): (.failed, nil)
             case .ended(.signaled(let number)): (.failed, "ended by signal \(number)")
             case .broken(let error): (.failed, "cannot run \(executable): \(error)")

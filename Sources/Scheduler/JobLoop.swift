@@ -350,6 +350,14 @@ struct JobLoop: Sendable {
         try? await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
     }
 
+    private func level(of result: JobRunStore.Result) -> Logger.Level {
+        switch result {
+        case .ok: .info
+        case .skipped: .notice
+        default: .error
+        }
+    }
+
     private func log(
         _ ending: JobRunStore.Ending,
         _ result: JobRunStore.Result,
@@ -358,7 +366,7 @@ struct JobLoop: Sendable {
         duration: Duration
     ) {
         logger.log(
-            level: result == .ok ? .info : .error,
+            level: level(of: result),
             "job ended",
             metadata: [
                 "job": "\(job.name)",

@@ -194,7 +194,8 @@ extension JobRunStore.JobRun {
     }
 
     fileprivate var duration: String {
-        guard let finishedAt, ![.skipped, .missed].contains(result) else { return "-" }
+        // Without an exit code nothing was started.
+        guard let finishedAt, exitCode != nil || ![.skipped, .missed].contains(result) else { return "-" }
         return String(format: "%.1f s", finishedAt.timeIntervalSince(startedAt))
     }
 

@@ -222,7 +222,7 @@ struct RankingStoreTests {
         }
     }
 
-    @Test("old lists are forgotten, and totals count the runs")
+    @Test("old lists are forgotten, and recent runs are told from the oldest on")
     func history() async throws {
         try await Market.with { market in
             for number in 0..<12 {
@@ -237,8 +237,14 @@ struct RankingStoreTests {
                     )
                 }
             }
-            let totals = try await RankingStore.runTotals(from: market.shop.pool, deadline: .now + Shop.timeout)
-            #expect(totals.groups.map(\.runs) == [6, 6] && totals.mismatches == nil && totals.lastPublished != nil)
+            let recent = try await RankingStore.recent(
+                after: 9,
+                from: market.shop.pool,
+                deadline: .now + Shop.timeout
+            )
+            #expect(recent.runs.map(\.version.run) == [10, 11, 12] && recent.newest == 12)
+            #expect(recent.runs.map(\.publication) == [.failed, .published, .failed])
+            #expect(recent.lastPublishedAt == noon && recent.mismatches == nil)
             let lists = try await market.shop.pool.query(
                 SQLStatement("test_count_lists", "SELECT count(*) AS count FROM popular_snapshot"),
                 deadline: .now + Shop.timeout

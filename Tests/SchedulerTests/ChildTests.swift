@@ -21,7 +21,11 @@ struct ChildTests {
             await run("echo said; echo so >&2")
                 == JobRunStore.Ending(result: .ok, exitCode: 0, signal: nil, detail: "said\nso")
         )
-        #expect(await run("exit 75") == JobRunStore.Ending(result: .failed, exitCode: 75, signal: nil, detail: nil))
+        #expect(await run("exit 74") == JobRunStore.Ending(result: .failed, exitCode: 74, signal: nil, detail: nil))
+        #expect(
+            await run("echo another run is going on; exit 75")
+                == JobRunStore.Ending(result: .skipped, exitCode: 75, signal: nil, detail: "another run is going on")
+        )
     }
 
     @Test("a command that cannot be started is told by its path")
@@ -50,6 +54,12 @@ struct ChildTests {
         #expect(ending.signal == Int(number))
         #expect(ending.exitCode == nil)
         #expect(ending.detail == "ended by signal \(number)")
+    }
+
+    @Test("past its timeout nothing that it exits with makes it a run that was skipped")
+    func lateSkip() async {
+        let ending = await run("trap 'exit 75' TERM; sleep 60 & wait", timeout: .seconds(1))
+        #expect(ending.result == .timedOut && ending.exitCode == 75)
     }
 
     @Test("past its timeout it gets SIGTERM")

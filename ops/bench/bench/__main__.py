@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from . import answers, arrivals, delivery, growth, orders
+from . import answers, arrivals, delivery, growth, orders, past, statistics
 from .database import Broken, Database
 from .figures import figure_rows, print_table
 from .processes import CORES
@@ -27,6 +27,8 @@ SECTIONS = {
     "consumer": delivery.consumer,
     "delay": delivery.delay,
     "pipeline": delivery.pipeline,
+    "statistics": statistics.statistics,
+    "import": past.past,
     "large": growth.large,
     "memory": growth.memory,
 }
@@ -45,6 +47,8 @@ def read_options():
                         help="orders that are there before `large` begins (default: 5,000,000)")
     parser.add_argument("--memory-orders", type=int, default=1_000_000, metavar="N",
                         help="orders after which `memory` looks (default: 1,000,000)")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="X",
+                        help="makes the ledgers of `statistics` and the file of `import` so much larger (default: 1)")
     options = parser.parse_args()
     options.sections = options.only.split(",") if options.only else list(SECTIONS)
     unknown = set(options.sections) - set(SECTIONS)
@@ -93,7 +97,8 @@ def report(options, machine, figures, broken):
     rows += [[f"{name}: broken", "", "no figure", "", "NO"] for name in broken]
     print_table(["measure", "target", "median", "range", "met"], rows)
     result = {
-        "machine": machine, "rounds": options.rounds, "seconds": options.seconds, "broken": broken,
+        "machine": machine, "rounds": options.rounds, "seconds": options.seconds, "scale": options.scale,
+        "broken": broken,
         "sections": {name: [figure.as_json() for figure in section] for name, section in figures.items()},
     }
     path = OUTPUT / "result.json"

@@ -35,21 +35,21 @@ class Database:
             self.query(f"CREATE DATABASE {name} OWNER jumun_owner", database="postgres")
         migrate = [BIN_DIR / "orderctl", "migrate"]
         subprocess.run(migrate, env=environment("jumun_owner", name), check=True, stdout=subprocess.DEVNULL)
-        self._run_file("baselines.sql")
+        self.run_file("baselines.sql")
 
     def query(self, statement, database=None):
         return psql(database or self.name, "-c", statement)
 
-    def _run_file(self, name, **variables):
+    def run_file(self, name, **variables):
         return psql(self.name, "-f", FOLDER / "sql" / name, **variables)
 
     def open_shop(self):
         """Removes everything and makes the shop anew."""
-        self._run_file("shop.sql", users=USERS, products=PRODUCTS, balance=BALANCE, price=PRICE, stock=STOCK)
+        self.run_file("shop.sql", users=USERS, products=PRODUCTS, balance=BALANCE, price=PRICE, stock=STOCK)
 
     def add_old_orders(self, count):
         """Fills an empty shop with that many orders whose events are long published."""
-        self._run_file("old_orders.sql", users=USERS, products=PRODUCTS, price=PRICE, orders=count)
+        self.run_file("old_orders.sql", users=USERS, products=PRODUCTS, price=PRICE, orders=count)
 
     def orders(self):
         return int(self.query("SELECT count(*) FROM orders"))
@@ -78,7 +78,7 @@ class Database:
         count = self.orders()
         if not least_orders <= count <= most_orders:
             raise Broken(f"{count:,} orders are there, {least_orders:,} to {most_orders:,} were placed")
-        violations = self._run_file("violations.sql")
+        violations = self.run_file("violations.sql")
         if violations:
             raise Broken(violations)
         if _has_audit():

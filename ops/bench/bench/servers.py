@@ -17,7 +17,8 @@ _management = urlsplit(os.environ.get("JUMUN_TEST_RABBITMQ_MANAGEMENT_URL", ""))
 
 HOST = "127.0.0.1"
 _OFFSET = int(os.environ.get("JUMUN_PORT_OFFSET", "0"))
-PORTS = {"order-api": 8080 + _OFFSET, "consumer": 8081 + _OFFSET, "data-platform": 8083 + _OFFSET}
+PORTS = {"order-api": 8080 + _OFFSET, "consumer": 8081 + _OFFSET, "data-platform": 8083 + _OFFSET,
+         "aggregator": 8084 + _OFFSET}
 BIN_DIR = Path(os.environ.get("JUMUN_TEST_BIN_DIR", ROOT / ".build" / "release"))
 FORWARD_QUEUE = "dataplatform.forward.v1"
 
@@ -39,6 +40,7 @@ def environment(role, database):
         "API_PORT": str(PORTS["order-api"]),
         "CONSUMER_PORT": str(PORTS["consumer"]),
         "PLATFORM_PORT": str(PORTS["data-platform"]),
+        "AGGREGATOR_PORT": str(PORTS["aggregator"]),
         "PLATFORM_URL": f"http://{HOST}:{PORTS['data-platform']}",
         "LOG_LEVEL": "info",
     }
@@ -76,3 +78,11 @@ def forget_events(queue=FORWARD_QUEUE):
     credentials = b64encode(f"{_management.username}:{_management.password}".encode()).decode()
     request.add_header("Authorization", f"Basic {credentials}")
     urllib.request.urlopen(request, timeout=60).close()
+
+
+def forget_rankings():
+    """Empties Redis: the runs of a shop made anew begin at 1, and those of before would be the newer ones."""
+    redis = urlsplit(os.environ["JUMUN_TEST_REDIS_URL"])
+    command = ["redis-cli", "-e", "-h", redis.hostname, "-p", str(redis.port), "-n", redis.path.strip("/"), "FLUSHDB"]
+    environment = os.environ | {"REDISCLI_AUTH": redis.password}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -83,6 +83,13 @@ class Consumer(Service):
         super().__init__("consumer", "run", "jumun_consumer", database)
 
 
+class Follower(Service):
+    """The aggregator that runs again and again."""
+
+    def __init__(self, database):
+        super().__init__("aggregator", "follow", "jumun_aggregator", database)
+
+
 def wait_until(condition, timeout_s, otherwise, pause_s=0.1):
     """How long it took until the condition was true, in seconds."""
     start = time.monotonic()
