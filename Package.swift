@@ -29,6 +29,7 @@ extension Target.Dependency {
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
     static let nioFoundationCompat = product(name: "NIOFoundationCompat", package: "swift-nio")
     static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
+    static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
     static let subprocess = product(name: "Subprocess", package: "swift-subprocess")
     static let systemPackage = product(name: "SystemPackage", package: "swift-system")
     static let toml = product(name: "TOMLKit", package: "TOMLKit")
@@ -150,14 +151,14 @@ let package = Package(
             name: "ServiceRuntime",
             dependencies: [
                 "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging,
-                .nioCore, .nioHTTP1, .unixSignals,
+                .nioCore, .nioHTTP1, .nioPosix, .unixSignals,
             ]
         ),
 
         // L2: one client per C library; they know nothing of orders.
         .target(name: "Postgres", dependencies: ["CLibPQ", "ThreadExecutor", .collections, .logging]),
         .target(name: "AMQP", dependencies: ["CRabbitMQ", "ThreadExecutor", "Backoff", .collections, .logging]),
-        .target(name: "Redis", dependencies: ["CHiredis", "ThreadExecutor", "Backoff", .logging]),
+        .target(name: "Redis", dependencies: ["CHiredis", "COpenSSL", "ThreadExecutor", "Backoff", .logging]),
 
         // L1: what the clients stand on.
         .target(name: "ThreadExecutor"),
@@ -170,6 +171,7 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CRabbitMQ", providers: [.apt(["librabbitmq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
 
         // Tests. Those below the line need the servers that `make test` starts, and fail without them.
         .target(

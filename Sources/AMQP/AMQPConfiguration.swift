@@ -9,11 +9,16 @@ package struct AMQPConfiguration: Sendable, CustomStringConvertible, CustomDebug
     let connectionName: String
     let heartbeat: Duration
     let timeout: Duration
+    /// Path of the PEM file with the certificates of those who may sign the broker's; nil without TLS.
+    let authorities: String?
 
     /// Parses a URL `amqp://user:password@host:port/vhost`; parts left out are guest, guest, localhost, 5672 and `/`.
     ///
+    /// With `amqps` (port 5671) the broker must prove to be the host, by a certificate that holds its DNS name and is
+    /// signed by an authority of the system, or of the PEM file that `?cacertfile=/path` names. Nothing is sent before.
+    ///
     /// - Parameters:
-    ///   - url: the broker's address; user, password and virtual host percent-encoded. TLS (`amqps`) isn't offered.
+    ///   - url: the broker's address; user, password and virtual host percent-encoded.
     ///   - connectionName: what the broker's tools show for the connection.
     ///   - heartbeat: how often each side shows that it is alive; whole seconds, 1 to 3,600. A silent peer is given up
     ///     after twice that.
@@ -26,7 +31,7 @@ package struct AMQPConfiguration: Sendable, CustomStringConvertible, CustomDebug
         timeout: Duration = .seconds(3)
     ) throws(AMQPError) {
         guard let address = BrokerAddress(url: url) else {
-            throw AMQPError(.invalidConfiguration, "not a URL of the form amqp://user:password@host:port/vhost")
+            throw AMQPError(.invalidConfiguration, Self.form)
         }
         guard heartbeat >= .seconds(1), heartbeat <= .seconds(3_600), timeout >= .milliseconds(1) else {
             throw AMQPError(.invalidConfiguration, "a heartbeat is 1 to 3600 s, a timeout at least 1 ms")
@@ -36,14 +41,18 @@ package struct AMQPConfiguration: Sendable, CustomStringConvertible, CustomDebug
         user = address.user
         password = address.password
         virtualHost = address.virtualHost
+        authorities = address.authorities
         self.connectionName = connectionName
         self.heartbeat = heartbeat
         self.timeout = timeout
     }
 
+    private static let form =
+        "not a URL of the form amqp://user:password@host:port/vhost or amqps://…?cacertfile=/absolute/path"
+
     /// The address without the password.
     package var description: String {
-        "amqp://\(user)@\(host):\(port)/\(virtualHost == "/" ? "" : virtualHost)"
+        "\(authorities == nil ? "amqp" : "amqps")://\(user)@\(host):\(port)/\(virtualHost == "/" ? "" : virtualHost)"
     }
 
     /// The address without the password.

@@ -27,7 +27,7 @@ struct Aggregator: AsyncParsableCommand {
         commandName: "aggregator",
         abstract: "Counts the sales of the last three days and publishes the ranking of products.",
         discussion: environment,
-        subcommands: [Run.self, Follow.self, Rebuild.self, Verify.self, Runs.self]
+        subcommands: [Run.self, Follow.self, Rebuild.self, Verify.self, Runs.self, Health.self]
     )
 
     /// How long a run, a rebuild or a verification may take.
@@ -50,7 +50,7 @@ struct Aggregator: AsyncParsableCommand {
     }
 
     static func redis(_ settings: Settings) throws -> RedisConfiguration {
-        try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis"]))
+        try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis", "rediss"]))
     }
 
     /// What the command line says, or else the environment.

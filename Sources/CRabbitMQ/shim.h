@@ -5,6 +5,7 @@
 
 #include <amqp.h>
 #include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
 
 /* The library's numbers of methods are casts in macros, which Swift doesn't import. */

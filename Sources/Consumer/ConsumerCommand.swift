@@ -16,7 +16,7 @@ struct ConsumerCommand: AsyncParsableCommand {
         commandName: "consumer",
         abstract: "Forwards order events from RabbitMQ to the data platform; what fails is tried again later.",
         discussion: ConsumerSettings.help,
-        subcommands: [Run.self]
+        subcommands: [Run.self, Health.self]
     )
 
     struct Run: AsyncParsableCommand {
@@ -28,6 +28,18 @@ struct ConsumerCommand: AsyncParsableCommand {
         func run() async {
             await ServiceProcess.main("consumer") { settings, logger in
                 try await forward(ConsumerSettings(settings), logger: logger)
+            }
+        }
+    }
+
+    struct Health: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ask the process that forwards whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+        )
+
+        func run() async {
+            await ServiceProcess.main("consumer") { settings, _ in
+                try await HealthProbe.run(settings, portKey: "CONSUMER_PORT", defaultPort: 8081)
             }
         }
     }

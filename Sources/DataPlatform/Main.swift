@@ -8,7 +8,7 @@ struct DataPlatformCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data-platform",
         abstract: "A stand-in for the data platform: takes CloudEvents, counts them, and fails on command.",
-        subcommands: [Serve.self]
+        subcommands: [Serve.self, Health.self]
     )
 }
 
@@ -47,6 +47,19 @@ struct Serve: AsyncParsableCommand {
                 logger: logger
             )
             try await ServiceProcess.run([server], logger: logger)
+        }
+    }
+}
+
+/// The command `data-platform health`.
+struct Health: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Ask the process that serves whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+    )
+
+    func run() async {
+        await ServiceProcess.main("data-platform") { settings, _ in
+            try await HealthProbe.run(settings, portKey: "PLATFORM_PORT", defaultPort: 8083)
         }
     }
 }

@@ -15,7 +15,7 @@ struct OrderAPI: AsyncParsableCommand {
         commandName: "order-api",
         abstract: "Takes orders over HTTP, commits them with their events, and relays the events to RabbitMQ.",
         discussion: OrderAPISettings.help,
-        subcommands: [Serve.self]
+        subcommands: [Serve.self, Health.self]
     )
 
     struct Serve: AsyncParsableCommand {
@@ -27,6 +27,18 @@ struct OrderAPI: AsyncParsableCommand {
         func run() async throws {
             await ServiceProcess.main("order-api") { settings, logger in
                 try await serve(OrderAPISettings(settings), logger: logger)
+            }
+        }
+    }
+
+    struct Health: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ask the process that serves whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+        )
+
+        func run() async {
+            await ServiceProcess.main("order-api") { settings, _ in
+                try await HealthProbe.run(settings, portKey: "API_PORT", defaultPort: 8080)
             }
         }
     }
@@ -70,7 +82,8 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
             popular: PopularRoutes(popular),
             operations: OperationsRoutes(
                 metrics: metrics,
-                checks: [.postgres(reads), .rabbitMQ(publisher), .redis(redis)]
+                checks: [.postgres(reads), .rabbitMQ(publisher), .redis(redis)],
+                drain: settings.drain
             ),
             openAPI: try OpenAPIRoutes(),
             swaggerUI: try SwaggerUIRoutes(folder: settings.swaggerUIFolder)
@@ -84,6 +97,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
         host: settings.host,
         port: settings.port,
         name: "order-api",
+        drain: settings.drain,
         logger: logger
     )
     let console = settings.console.map { console in
@@ -97,7 +111,7 @@ private func serve(_ settings: OrderAPISettings, logger: Logger) async throws {
         )
     }
     // Stopped from the last to the first: no new requests, then the batches under way, then their events.
-    let services: [any Service] = [relay, upkeep, engine] + (console?.services ?? []) + [http]
+    let services: [any Service] = [relay, upkeep, engine] + (console?.services ?? []) + [http, settings.drain]
     try await ServiceProcess.run(services, logger: logger)
     await console?.close()
     await reads.close()

@@ -36,7 +36,7 @@ struct OrderCtl: AsyncParsableCommand {
 
     /// The message broker.
     static func broker(_ settings: Settings) throws -> AMQPConfiguration {
-        try AMQPConfiguration(url: settings.url("AMQP_URL", schemes: ["amqp"]), connectionName: "orderctl")
+        try AMQPConfiguration(url: settings.url("AMQP_URL", schemes: ["amqp", "amqps"]), connectionName: "orderctl")
     }
 
     /// The clients' logger: what they meet reaches the operator as the command's own error.

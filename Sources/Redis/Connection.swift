@@ -8,7 +8,7 @@ import ThreadExecutor
 /// a byte at a time, costs no more than that. (hiredis' own timeouts count anew with each `read`.)
 ///
 /// hiredis connects and reads. Writing is ours: its `redisBufferWrite` raises SIGPIPE when the peer has gone, and moves
-/// all that is still unsent after each partial write.
+/// all that is still unsent after each partial write. With TLS reading is ours too, and hiredis only parses.
 ///
 /// After any thrown error the connection is spoilt, as a late reply may still come: let go of it. Belongs to one
 /// thread at a time.
@@ -16,6 +16,8 @@ import ThreadExecutor
 final class Connection {
     private let context: UnsafeMutablePointer<redisContext>
     private let descriptor: Int32
+    /// Nil where the connection is plain.
+    private var tls: TLSSession?
 
     /// Connects, logs in and selects the database; throws what went wrong first.
     ///
@@ -30,6 +32,9 @@ final class Connection {
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         try finishConnecting(deadline: deadline)
         guard unsafe redisEnableKeepAlive(context) == REDIS_OK else { throw failure(sent: 0) }
+        if let authorities = configuration.authorities {
+            tls = try shakeHands(TLSSession(host: configuration.host, authorities: authorities), deadline: deadline)
+        }
         try logIn(configuration, deadline: deadline)
     }
 
@@ -50,6 +55,11 @@ final class Connection {
         replies count: Int,
         deadline: ContinuousClock.Instant
     ) throws(RedisError) -> [RedisReply] {
+        var request = request
+        if let tls {
+            try tls.encrypt(request)
+            request = tls.takeOutput()
+        }
         var sent = 0
         var replies: [RedisReply] = []
         replies.reserveCapacity(count)
@@ -58,7 +68,9 @@ final class Connection {
             let interest = sent < request.count ? POLLIN | POLLOUT : POLLIN
             let events = try wait(for: interest, deadline: deadline, sent: sent)
             guard events & ~POLLOUT != 0 else { continue }
-            guard unsafe redisBufferRead(context) == REDIS_OK else { throw failure(sent: sent) }
+            try read(sent: sent)
+            // What TLS wants to say by itself, such as that it changes its keys.
+            if let tls { request += tls.takeOutput() }
             while let reply = try nextReply(sent: sent) {
                 replies.append(reply)
             }
@@ -76,6 +88,55 @@ final class Connection {
         guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0, code == 0 else {
             throw RedisError(.connectFailed, Self.text(ofErrno: code))
         }
+    }
+
+    /// Makes the connection one with TLS; throws unless the server has proved who it is.
+    private func shakeHands(
+        _ session: TLSSession,
+        deadline: ContinuousClock.Instant
+    ) throws(RedisError) -> TLSSession {
+        while true {
+            let isDone = try session.handshake()
+            let output = session.takeOutput()
+            var sent = 0
+            while sent < output.count {
+                _ = try wait(for: POLLOUT, deadline: deadline, sent: 0)
+                sent += try write(output, from: sent)
+            }
+            if isDone { return session }
+            _ = try wait(for: POLLIN, deadline: deadline, sent: 0)
+            _ = try session.decrypt(receive(sent: 0))
+        }
+    }
+
+    /// Gives hiredis what has come.
+    private func read(sent: Int) throws(RedisError) {
+        guard let tls else {
+            guard unsafe redisBufferRead(context) == REDIS_OK else { throw failure(sent: sent) }
+            return
+        }
+        let plain: [UInt8]
+        do throws(RedisError) {
+            plain = try tls.decrypt(receive(sent: sent))
+        } catch {
+            throw sent > 0 ? error.withOutcomeUnknown : error
+        }
+        let status = unsafe plain.withUnsafeBytes { bytes in
+            unsafe redisReaderFeed(context.pointee.reader, bytes.baseAddress, bytes.count)
+        }
+        guard status == REDIS_OK else { throw failure(sent: sent) }
+    }
+
+    /// What the socket has, up to a record of TLS; empty when it has nothing after all.
+    private func receive(sent: Int) throws(RedisError) -> ArraySlice<UInt8> {
+        var buffer = [UInt8](repeating: 0, count: 16_384)
+        let count = unsafe recv(descriptor, &buffer, buffer.count, 0)
+        if count > 0 { return buffer[..<count] }
+        guard count < 0, errno == EAGAIN || errno == EINTR else {
+            let reason = count == 0 ? "the server closed the connection" : Self.text(ofErrno: errno)
+            throw RedisError(.connectionLost, reason, isOutcomeUnknown: sent > 0)
+        }
+        return []
     }
 
     /// `SELECT` is sent even for database 0: its answer shows that the server lives, has loaded its data and wants no

@@ -10,16 +10,21 @@ package struct RedisConfiguration: Sendable {
     package var connectTimeout: Duration = .seconds(1)
     let user: String?
     let password: String?
+    /// Path of the PEM file with the certificates of those who may sign the server's; nil without TLS.
+    let authorities: String?
 
-    /// Reads `redis://[user:]password@host:port/database`.
+    /// Reads `redis://[user:]password@host:port/database`, or `rediss://` for TLS.
     ///
     /// Log-in, port (6379) and database (0) may be left out; user and password are percent-decoded, an IPv6 address
-    /// stands in brackets. Throws `.invalidConfiguration`, whose text never repeats the address.
+    /// stands in brackets. With `rediss` the server must prove to be the host; `?cacertfile=/path` names the PEM file of
+    /// the authorities that are trusted, in place of the system's. Throws `.invalidConfiguration`, whose text never
+    /// repeats the address.
     package init(url: String) throws(RedisError) {
-        guard url.hasPrefix("redis://") else {
-            throw Self.invalid("it must begin with redis:// (TLS is not supported)")
+        guard let scheme = ["redis://", "rediss://"].first(where: url.hasPrefix) else {
+            throw Self.invalid("it must begin with redis:// or rediss://")
         }
-        var rest = url.dropFirst("redis://".count)
+        var rest = url.dropFirst(scheme.count)
+        authorities = try Self.takeAuthorities(from: &rest, hasTLS: scheme == "rediss://")
         if let at = rest.lastIndex(of: "@") {
             (user, password) = try Self.login(rest[..<at])
             rest = rest[rest.index(after: at)...]
@@ -33,6 +38,22 @@ package struct RedisConfiguration: Sendable {
             throw Self.invalid("the database after the / must be a number, as in /0")
         }
         self.database = database
+    }
+
+    private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
+    /// Takes the query off, whose one parameter is the file of the authorities.
+    private static func takeAuthorities(from rest: inout Substring, hasTLS: Bool) throws(RedisError) -> String? {
+        // A password may hold a question mark.
+        let host = rest.lastIndex(of: "@") ?? rest.startIndex
+        guard let mark = rest[host...].firstIndex(of: "?") else { return hasTLS ? systemAuthorities : nil }
+        let query = rest[mark...].dropFirst()
+        rest = rest[..<mark]
+        let key = "cacertfile="
+        guard hasTLS, query.hasPrefix(key), let path = percentDecoded(query.dropFirst(key.count)),
+            path.hasPrefix("/"), !path.utf8.contains(0)
+        else { throw invalid("after a ? only cacertfile=/absolute/path may follow, with rediss:// alone") }
+        return path
     }
 
     private static func login(_ text: Substring) throws(RedisError) -> (user: String?, password: String?) {
@@ -100,7 +121,7 @@ extension RedisConfiguration: CustomStringConvertible, CustomDebugStringConverti
     /// The address without user and password.
     package var description: String {
         let name = host.contains(":") ? "[\(host)]" : host
-        return "redis://\(name):\(port)/\(database)"
+        return "\(authorities == nil ? "redis" : "rediss")://\(name):\(port)/\(database)"
     }
 
     /// The same as ``description``.

@@ -50,6 +50,11 @@ package struct RedisError: Error, Sendable, Equatable {
         RedisError(.connectFailed, message, serverCode: serverCode)
     }
 
+    /// The same failure of a call whose command had been sent.
+    var withOutcomeUnknown: RedisError {
+        RedisError(code, message, serverCode: serverCode, isOutcomeUnknown: true)
+    }
+
     /// Whether the same call may succeed later without anybody changing it, the address or the server's settings.
     ///
     /// Says nothing on whether repeating is harmless, see ``isOutcomeUnknown``.

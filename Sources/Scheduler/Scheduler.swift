@@ -15,7 +15,7 @@ struct Scheduler: AsyncParsableCommand {
         commandName: "scheduler",
         abstract: "Starts jobs at the times that a schedule tells, each time once.",
         discussion: SchedulerSettings.help,
-        subcommands: [Run.self, List.self, Next.self, History.self]
+        subcommands: [Run.self, List.self, Next.self, History.self, Health.self]
     )
 
     /// How a command answers.
@@ -33,6 +33,18 @@ struct Scheduler: AsyncParsableCommand {
         func run() async throws {
             await ServiceProcess.main("scheduler") { settings, logger in
                 try await runJobs(SchedulerSettings(settings), logger: logger)
+            }
+        }
+    }
+
+    struct Health: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ask the process that runs the jobs whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+        )
+
+        func run() async {
+            await ServiceProcess.main("scheduler") { settings, _ in
+                try await HealthProbe.run(settings, portKey: "SCHEDULER_PORT", defaultPort: 8082)
             }
         }
     }

@@ -42,7 +42,7 @@ struct SchedulerSettings {
     init(_ settings: Settings) throws {
         database = try SchedulerSettings.database(settings)
         let hasRedis = try settings.secret("REDIS_URL", default: "") != ""
-        redis = hasRedis ? try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis"])) : nil
+        redis = hasRedis ? try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis", "rediss"])) : nil
         schedule = try SchedulerSettings.schedule(settings)
         executables = try settings.string("BIN_DIR", default: SchedulerSettings.ownFolder())
         host = try settings.string("LISTEN_HOST", default: "127.0.0.1")

@@ -37,6 +37,7 @@ package enum HTTPLimits {
 ///   - host: the address to listen on.
 ///   - port: the port to listen on; 0 for any free one.
 ///   - name: what the `Server` header says.
+///   - drain: once it has begun, every answer closes its connection.
 ///   - logger: where the server and each request's context log.
 ///   - onListening: is told the port once connections are accepted.
 /// - Returns: the service, for ``ServiceProcess/run(_:logger:)``.
@@ -45,6 +46,7 @@ package func makeHTTPServer<Context: RequestContext>(
     host: String,
     port: Int,
     name: String,
+    drain: Drain = Drain(.zero),
     logger: Logger,
     onListening: @escaping @Sendable (Int) async -> Void = { _ in }
 ) -> some Service where Context.Source == ApplicationRequestContextSource {
@@ -53,7 +55,7 @@ package func makeHTTPServer<Context: RequestContext>(
         router: router,
         server: .http1(
             configuration: HTTP1Channel.Configuration(
-                additionalChannelHandlers: [RequestDeadlineInstaller()],
+                additionalChannelHandlers: [RequestDeadlineInstaller(drain: drain)],
                 idleTimeout: TimeAmount(HTTPLimits.idleTimeout),
                 httpDecoderConfiguration: HTTP1Channel.Configuration.DecoderConfiguration(
                     maxHeaderFieldSize: HTTPLimits.headerFieldBytes,

@@ -6,6 +6,8 @@ package struct HealthCheck: Sendable {
     package let name: String
     /// How long the probe may take; longer counts as failed.
     package let timeout: Duration
+    /// Whether the process can take no request without it; else it does less, or does it later.
+    let isEssential: Bool
     let probe: @Sendable () async throws -> Void
 
     /// Creates a check.
@@ -13,11 +15,18 @@ package struct HealthCheck: Sendable {
     /// - Parameters:
     ///   - name: the name in the readiness answer.
     ///   - timeout: how long the probe may take.
+    ///   - isEssential: whether the process can take no request without it, see ``OperationsRoutes``.
     ///   - probe: returns when all is well and throws when it is not; the error's description is shown to whoever asks,
     ///     so it must be safe. It is cancelled when its time is up; until it returns it is not called again.
-    package init(_ name: String, timeout: Duration = .seconds(1), probe: @escaping @Sendable () async throws -> Void) {
+    package init(
+        _ name: String,
+        timeout: Duration = .seconds(1),
+        isEssential: Bool = false,
+        probe: @escaping @Sendable () async throws -> Void
+    ) {
         self.name = name
         self.timeout = timeout
+        self.isEssential = isEssential
         self.probe = probe
     }
 }
@@ -37,10 +46,11 @@ struct Readiness: Sendable {
         probes = checks.map { Probe($0) }
     }
 
-    /// The answers in the order of the checks, after no more than the longest timeout.
-    func answers() async -> [Answer] {
+    /// The answers in the order of the checks, of all or of the essential ones alone, after no more than the longest
+    /// timeout.
+    func answers(essentialOnly: Bool = false) async -> [Answer] {
         await withTaskGroup(of: (Int, Answer).self) { group in
-            for (index, probe) in probes.enumerated() {
+            for (index, probe) in probes.enumerated() where probe.isEssential || !essentialOnly {
                 group.addTask { (index, await probe.answer()) }
             }
             var answers: [(Int, Answer)] = []
@@ -73,6 +83,8 @@ private final class Probe: Sendable {
     init(_ check: HealthCheck) {
         self.check = check
     }
+
+    var isEssential: Bool { check.isEssential }
 
     func answer() async -> Readiness.Answer {
         let start = ContinuousClock.now

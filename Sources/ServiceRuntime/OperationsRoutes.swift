@@ -3,15 +3,20 @@ package import Hummingbird
 import NIOCore
 package import OpsMetrics
 
-/// The three pages that every long-running process has: `/health/live`, `/health/ready` and `/metrics`.
+/// The pages that every long-running process has: `/health/live`, `/health/ready`, `/health/serving` and `/metrics`.
+///
+/// `ready` asks whether all is well; `serving`, which is for load balancers, asks the essential checks alone, so that a
+/// process goes on to take what it can take. Both say no once the process is stopping.
 package struct OperationsRoutes: Sendable {
     private let metrics: MetricsRegistry
     private let readiness: Readiness
+    private let drain: Drain
     private let dependencies: MetricFamily<Gauge>
 
     /// Creates the pages; the checks decide about readiness, liveness asks nobody.
-    package init(metrics: MetricsRegistry, checks: [HealthCheck]) {
+    package init(metrics: MetricsRegistry, checks: [HealthCheck], drain: Drain = Drain(.zero)) {
         self.metrics = metrics
+        self.drain = drain
         readiness = Readiness(checks)
         dependencies = metrics.gauge(
             "dependency_up",
@@ -25,8 +30,11 @@ package struct OperationsRoutes: Sendable {
         router.get("/health/live") { _, _ in
             Response(status: .ok, contentType: "application/json", text: #"{"status":"live"}"#)
         }
-        router.get("/health/ready") { [readiness] _, _ in
-            Self.readyResponse(await readiness.answers())
+        router.get("/health/ready") { [readiness, drain] _, _ in
+            Self.readyResponse(await readiness.answers(), drain)
+        }
+        router.get("/health/serving") { [readiness, drain] _, _ in
+            Self.readyResponse(await readiness.answers(essentialOnly: true), drain)
         }
         router.get("/metrics") { [metrics, readiness, dependencies] _, _ in
             for answer in await readiness.answers() {
@@ -40,7 +48,11 @@ package struct OperationsRoutes: Sendable {
         }
     }
 
-    private static func readyResponse(_ answers: [Readiness.Answer]) -> Response {
+    private static func readyResponse(_ answers: [Readiness.Answer], _ drain: Drain) -> Response {
+        var answers = answers
+        if drain.hasBegun {
+            answers.append(Readiness.Answer(name: "process", failure: "it is stopping", duration: .zero))
+        }
         let isReady = answers.allSatisfy { $0.failure == nil }
         let checks = answers.map { answer in
             var check = JSONObjectText()

@@ -11,18 +11,25 @@ package struct RequestMalformed: Error {}
 final class RequestDeadlineInstaller: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = NIOAny
 
+    private let drain: Drain
+
+    init(drain: Drain) {
+        self.drain = drain
+    }
+
     func handlerAdded(context: ChannelHandlerContext) {
         let pipeline = context.pipeline.syncOperations
         do {
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(RequestDeadline(), position: .after(decoder))
+            try pipeline.addHandler(RequestDeadline(drain: drain), position: .after(decoder))
         } catch {
             context.fireErrorCaught(error)
         }
     }
 }
 
-/// Cuts off clients that do not send their request whole in time, and answers what is no HTTP.
+/// Cuts off clients that do not send their request whole in time, answers what is no HTTP, and while the process drains
+/// ends each connection with its next answer.
 ///
 /// A request that arrives in one piece costs no timer: one is set only once something is found to be incomplete.
 private final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandler {
@@ -33,6 +40,7 @@ private final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandl
 
     private enum Arriving { case nothing, head, body }
 
+    private let drain: Drain
     private var arriving = Arriving.nothing
     /// Whether the last read brought parts of a request.
     private var hasReadParts = false
@@ -41,6 +49,10 @@ private final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandl
     /// When what is arriving must be there.
     private var deadline: NIODeadline?
     private var timer: Scheduled<Void>?
+
+    init(drain: Drain) {
+        self.drain = drain
+    }
 
     func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { expect(.nothing, context) }
@@ -106,10 +118,23 @@ private final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandl
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        guard case .end = unwrapOutboundIn(data) else {
-            context.write(data, promise: promise)
+        switch unwrapOutboundIn(data) {
+        case .head(var head) where drain.hasBegun && head.status != .continue:
+            // Of several requests that came at once only the last answer may close.
+            guard unanswered <= 1 else { break }
+            closesAfterAnswer = true
+            head.headers.replaceOrAdd(name: "Connection", value: "close")
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
             return
+        case .end:
+            writeEnd(context, data, promise)
+            return
+        case .head, .body: break
         }
+        context.write(data, promise: promise)
+    }
+
+    private func writeEnd(_ context: ChannelHandlerContext, _ data: NIOAny, _ promise: EventLoopPromise<Void>?) {
         unanswered -= 1
         if closesAfterAnswer {
             context.writeAndFlush(data, promise: promise)

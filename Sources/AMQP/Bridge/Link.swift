@@ -47,7 +47,7 @@ import ThreadExecutor
         _ configuration: AMQPConfiguration,
         deadline: ContinuousClock.Instant
     ) throws(AMQPError) {
-        guard let socket = unsafe amqp_tcp_socket_new(state) else { throw AMQPError(.connectFailed, "out of memory") }
+        let socket = try unsafe newSocket(configuration)
         var patience = try patience(until: deadline)
         let port = Int32(clamping: configuration.port)
         let status = unsafe amqp_socket_open_noblock(socket, configuration.host, port, &patience)
@@ -64,6 +64,26 @@ import ThreadExecutor
         setOption(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 10)
         setOption(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 5)
         setOption(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    }
+
+    /// The library's socket, which belongs to the connection's state: plain, or one that speaks TLS 1.2 or later.
+    ///
+    /// Opening the latter fails unless the broker's certificate is signed by a trusted authority and holds the host's
+    /// name; the log-in comes after that.
+    private func newSocket(_ configuration: AMQPConfiguration) throws(AMQPError) -> OpaquePointer {
+        let hasTLS = configuration.authorities != nil
+        guard let socket = unsafe hasTLS ? amqp_ssl_socket_new(state) : amqp_tcp_socket_new(state) else {
+            throw AMQPError(.connectFailed, "out of memory")
+        }
+        guard let authorities = configuration.authorities else { return unsafe socket }
+        guard unsafe amqp_ssl_socket_set_cacert(socket, authorities) == AMQP_STATUS_OK.rawValue else {
+            throw AMQPError(.connectFailed, "\(configuration): \(authorities) cannot be read as PEM certificates")
+        }
+        unsafe amqp_ssl_socket_set_verify_peer(socket, 1)
+        unsafe amqp_ssl_socket_set_verify_hostname(socket, 1)
+        guard unsafe amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST) == AMQP_STATUS_OK.rawValue
+        else { throw AMQPError(.connectFailed, "TLS 1.2 is not to be had") }
+        return unsafe socket
     }
 
     private func setOption(_ level: Int32, _ name: Int32, _ value: Int32) {

@@ -5,7 +5,7 @@ import ServiceRuntime
 
 extension HealthCheck {
     static func postgres(_ pool: PostgresPool) -> HealthCheck {
-        HealthCheck("postgres") {
+        HealthCheck("postgres", isEssential: true) {
             try await pool.ping(deadline: .now + .seconds(1))
         }
     }
