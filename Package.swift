@@ -234,7 +234,8 @@ let package = Package(
         .testTarget(
             name: "SchedulerTests",
             dependencies: [
-                "Scheduler", "OpsMetrics", "OrderDomain", "OrderStore", "Postgres", "Redis", "ServiceRuntime", "TestSupport",
+                "Scheduler", "OpsMetrics", "OrderDomain", "OrderStore", "Postgres", "Redis", "ServiceRuntime",
+                "TestSupport",
                 .logging,
             ]
         ),

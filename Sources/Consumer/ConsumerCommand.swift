@@ -34,7 +34,8 @@ struct ConsumerCommand: AsyncParsableCommand {
 
     struct Health: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ask the process that forwards whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+            abstract:
+                "Ask the process that forwards whether it is ready: exits 0 if so, and otherwise 1 with the reason."
         )
 
         func run() async {

@@ -57,7 +57,10 @@ struct ConsumerSettings {
             url: settings.url("DATABASE_URL", schemes: ["postgres", "postgresql"]),
             applicationName: "consumer"
         )
-        broker = try AMQPConfiguration(url: settings.url("AMQP_URL", schemes: ["amqp", "amqps"]), connectionName: "consumer")
+        broker = try AMQPConfiguration(
+            url: settings.url("AMQP_URL", schemes: ["amqp", "amqps"]),
+            connectionName: "consumer"
+        )
         platformURL = try Self.base(settings.url("PLATFORM_URL", schemes: ["http", "https"]))
         signingKeys = try Self.keys(settings.secret("PLATFORM_SIGNING_KEYS", default: ""))
         host = try settings.string("LISTEN_HOST", default: "127.0.0.1")

@@ -38,7 +38,10 @@ struct OrderAPISettings {
             url: settings.url("DATABASE_URL", schemes: ["postgres", "postgresql"]),
             applicationName: "order-api"
         )
-        broker = try AMQPConfiguration(url: settings.url("AMQP_URL", schemes: ["amqp", "amqps"]), connectionName: "order-api")
+        broker = try AMQPConfiguration(
+            url: settings.url("AMQP_URL", schemes: ["amqp", "amqps"]),
+            connectionName: "order-api"
+        )
         redis = try RedisConfiguration(url: settings.url("REDIS_URL", schemes: ["redis", "rediss"]))
         host = try settings.string("LISTEN_HOST", default: "127.0.0.1")
         port = try settings.port("API_PORT", default: 8080)

@@ -39,7 +39,8 @@ struct Scheduler: AsyncParsableCommand {
 
     struct Health: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ask the process that runs the jobs whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+            abstract:
+                "Ask the process that runs the jobs whether it is ready: exits 0 if so, and otherwise 1 with the reason."
         )
 
         func run() async {

@@ -24,7 +24,9 @@ struct TidyTests {
     }()
 
     /// Who may import which of ours, beside those that Package.swift forbids anyway.
-    private static let cLibraries = ["CLibPQ": "Postgres/", "CRabbitMQ": "AMQP/", "CHiredis": "Redis/", "COpenSSL": "Redis/"]
+    private static let cLibraries = [
+        "CLibPQ": "Postgres/", "CRabbitMQ": "AMQP/", "CHiredis": "Redis/", "COpenSSL": "Redis/",
+    ]
 
     @Test("there are sources to look at")
     func findsSources() {

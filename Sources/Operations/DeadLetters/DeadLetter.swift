@@ -37,7 +37,7 @@ package struct DeadLetter {
     }
 
     /// Whether the consumer has noted it: what the broker itself gave up nobody has, nor what names no event or order.
-    var isTraced: Bool {
+    package var isTraced: Bool {
         delivery.headers[DeadLetterHeaders.fingerprint] != nil && orderID != nil && UUID(uuidString: eventID) != nil
     }
 

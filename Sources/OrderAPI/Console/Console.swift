@@ -58,7 +58,10 @@ struct Console {
             logger: logger
         )
         if settings.host != "127.0.0.1", settings.host != "::1", settings.host != "localhost" {
-            logger.warning("the console can be reached from other machines, without TLS", metadata: ["host": "\(settings.host)"])
+            logger.warning(
+                "the console can be reached from other machines, without TLS",
+                metadata: ["host": "\(settings.host)"]
+            )
         }
     }
 

@@ -70,7 +70,11 @@ struct ConsoleRoutes {
             for await message in viewer.messages.cancelOnGracefulShutdown() { try await writer.write(message) }
             try await writer.finish(nil)
         }
-        return Response(status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"], body: body)
+        return Response(
+            status: .ok,
+            headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+            body: body
+        )
     }
 
     // MARK: Orders
@@ -170,7 +174,8 @@ extension Problem {
         status: 422,
         code: "validation_failed",
         title: "The request is not valid",
-        detail: #"expected {"dryRun": true or false, "group": its fingerprint or nothing for all, "redriveId": up to 100 "#
+        detail:
+            #"expected {"dryRun": true or false, "group": its fingerprint or nothing for all, "redriveId": up to 100 "#
             + "characters or nothing}"
     )
 

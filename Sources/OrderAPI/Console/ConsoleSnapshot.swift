@@ -75,7 +75,8 @@ struct ConsoleSnapshot: Encodable, Sendable {
             status = lag.status
             circuit = lag.circuit
             unacked = lag.stages.first { $0.stage == "unacked" }?.messages
-            oldestSeconds = lag.stages.filter { $0.stage != "dlq" && $0.messages != 0 }.compactMap(\.oldestSeconds).max()
+            oldestSeconds = lag.stages.filter { $0.stage != "dlq" && $0.messages != 0 }.compactMap(\.oldestSeconds)
+                .max()
             p50Ms = lag.endToEnd?.p50Ms
             p99Ms = lag.endToEnd?.p99Ms
             windowSeconds = lag.endToEnd?.windowSeconds

@@ -39,7 +39,10 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
             .map(\.element.reason)
     }
 
-    private static func judge(_ consumer: Reading<ConsoleSnapshot.Consumer>, _ found: inout [(word: Word, reason: String)]) {
+    private static func judge(
+        _ consumer: Reading<ConsoleSnapshot.Consumer>,
+        _ found: inout [(word: Word, reason: String)]
+    ) {
         guard let lag = consumer.value else {
             if let problem = consumer.problem { found.append((.unknown, "The consumer cannot be asked: \(problem).")) }
             return
@@ -63,7 +66,8 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
         }
     }
 
-    private static func judge(_ outbox: Reading<ConsoleSnapshot.Outbox>, _ found: inout [(word: Word, reason: String)]) {
+    private static func judge(_ outbox: Reading<ConsoleSnapshot.Outbox>, _ found: inout [(word: Word, reason: String)])
+    {
         if let problem = outbox.problem { found.append((.warn, "PostgreSQL cannot be asked: \(problem).")) }
         guard let outbox = outbox.value else { return }
         if outbox.pending > 0, outbox.oldestSeconds > promisedSeconds {
@@ -71,11 +75,14 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
             found.append((.stall, "An event has been waiting in the outbox for \(age)."))
         }
         if outbox.parked > 0 {
-            found.append((.warn, "\(grouped(Int(outbox.parked))) parked in the outbox: the broker can never take them."))
+            found.append(
+                (.warn, "\(grouped(Int(outbox.parked))) parked in the outbox: the broker can never take them.")
+            )
         }
     }
 
-    private static func judge(_ queues: Reading<ConsoleSnapshot.Queues>, _ found: inout [(word: Word, reason: String)]) {
+    private static func judge(_ queues: Reading<ConsoleSnapshot.Queues>, _ found: inout [(word: Word, reason: String)])
+    {
         if let problem = queues.problem { found.append((.warn, "RabbitMQ cannot be asked: \(problem).")) }
         guard let letters = queues.value?.deadLetters, letters > 0 else { return }
         found.append(

@@ -160,7 +160,8 @@ actor DeadLetterDesk {
     }
 
     /// Waits for those who came before. Each of them ends, since every wait of a walk has its deadline.
-    private func inTurn<Answer: Sendable>(_ body: @escaping @Sendable () async throws -> Answer) async throws -> Answer {
+    private func inTurn<Answer: Sendable>(_ body: @escaping @Sendable () async throws -> Answer) async throws -> Answer
+    {
         let before = last
         let task = Task {
             await before?.value
