@@ -212,8 +212,7 @@ package enum RankingStore {
         let saved = try await connection.pipeline(
             [
                 PostgresStep(Statements.planForLists),
-                PostgresStep(Statements.saveListByQuantity, list),
-                PostgresStep(Statements.saveListByAmount, list),
+                PostgresStep(Statements.saveLists, list),
                 PostgresStep(Statements.forgetLists, [.int64(run.version.run - listsKept)]),
                 PostgresStep(Statements.forgetRuns, [.int64(run.version.run - runsKept)]),
                 PostgresStep(.commit),
@@ -221,13 +220,12 @@ package enum RankingStore {
             ],
             deadline: deadline
         )
-        return Outcome(
-            run: run,
-            lists: [
-                .quantity: try saved[1].map(RankedProduct.init(row:)),
-                .amount: try saved[2].map(RankedProduct.init(row:)),
-            ]
-        )
+        var lists = Dictionary(uniqueKeysWithValues: Ranking.allCases.map { ($0, [RankedProduct]()) })
+        for row in saved[1] {
+            let ranking: Ranking = try row.choice("ranking")
+            lists[ranking, default: []].append(try RankedProduct(row: row))
+        }
+        return Outcome(run: run, lists: lists)
     }
 }
 
@@ -235,7 +233,7 @@ extension RankingStore {
     enum Statements {
         static let all = [
             tryLock, unlock, selectProgress, planForNewRows, takeNew, forgetHours, forgetProducts, insertRun,
-            planForLists, saveListByQuantity, saveListByAmount, forgetLists, forgetRuns,
+            planForLists, saveLists, forgetLists, forgetRuns,
         ]
 
         /// One snapshot for the whole run, so that all its tables speak of the same sales.
@@ -394,69 +392,69 @@ extension RankingStore {
 
         /// What lies in the first and the last hour but outside of the window is left out here. Usually that is
         /// nothing; with the mode `minute` it is a part of one hour.
-        static let saveListByQuantity = SQLStatement(
-            "ranking_save_list_by_quantity",
+        ///
+        /// Both lists from one look at the totals, of which few are counted and sorted: whatever the last list's
+        /// products have sold by now, no product of the new list has sold less than the least of them. Where the last
+        /// list was short, or one of its products has gone, all are.
+        static let saveLists = SQLStatement(
+            "ranking_save_lists",
             """
-            WITH outside AS (
+            WITH outside AS MATERIALIZED (
                 SELECT product_id, sum(quantity) AS quantity, sum(amount)::bigint AS amount
                 FROM sales_ledger
                 WHERE sold_at >= $3 AND sold_at < $4 OR sold_at > $5 AND sold_at < $6
                 GROUP BY product_id
-            ), counted AS (
+            ), least AS MATERIALIZED (
+                SELECT s.ranking, count(*) AS products, min(w.quantity - coalesce(o.quantity, 0)) AS quantity,
+                       min(w.amount - coalesce(o.amount, 0)) AS amount
+                FROM popular_snapshot s
+                CROSS JOIN LATERAL unnest(s.product_ids) AS place (product_id)
+                JOIN sales_window w ON w.product_id = place.product_id
+                LEFT JOIN outside o ON o.product_id = w.product_id
+                WHERE s.run_id = (SELECT max(run_id) FROM popular_snapshot WHERE run_id < $1)
+                    AND w.quantity > coalesce(o.quantity, 0)
+                GROUP BY s.ranking
+            ), counted AS MATERIALIZED (
                 SELECT w.product_id, w.quantity - coalesce(o.quantity, 0) AS quantity,
                        w.amount - coalesce(o.amount, 0) AS amount
                 FROM sales_window w
                 LEFT JOIN outside o ON o.product_id = w.product_id
-            ), list AS (
-                SELECT product_id, quantity, amount
-                FROM counted
-                WHERE quantity > 0
-                ORDER BY quantity DESC, product_id
-                LIMIT $2
+                WHERE w.quantity >= coalesce(
+                        (SELECT quantity FROM least WHERE ranking = 'quantity' AND products >= $2), 1
+                    )
+                    OR w.amount >= coalesce(
+                        (SELECT amount FROM least WHERE ranking = 'amount' AND products >= $2), 1
+                    )
+                    OR w.product_id IN (SELECT product_id FROM outside)
+            ), list AS MATERIALIZED (
+                SELECT 'quantity' AS ranking, rank, product_id, quantity, amount
+                FROM (
+                    SELECT row_number() OVER (ORDER BY quantity DESC, product_id) AS rank, product_id, quantity, amount
+                    FROM counted
+                    WHERE quantity > 0
+                ) by_quantity
+                WHERE rank <= $2
+                UNION ALL
+                SELECT 'amount', rank, product_id, quantity, amount
+                FROM (
+                    SELECT row_number() OVER (ORDER BY amount DESC, product_id) AS rank, product_id, quantity, amount
+                    FROM counted
+                    WHERE quantity > 0
+                ) by_amount
+                WHERE rank <= $2
             ), saved AS (
                 INSERT INTO popular_snapshot (run_id, ranking, product_ids, quantities, amounts)
-                SELECT $1, 'quantity',
-                       coalesce(array_agg(product_id ORDER BY quantity DESC, product_id), '{}'),
-                       coalesce(array_agg(quantity ORDER BY quantity DESC, product_id), '{}'),
-                       coalesce(array_agg(amount ORDER BY quantity DESC, product_id), '{}')
-                FROM list
+                SELECT $1, kind.ranking,
+                       coalesce(array_agg(product_id ORDER BY rank) FILTER (WHERE rank IS NOT NULL), '{}'),
+                       coalesce(array_agg(quantity ORDER BY rank) FILTER (WHERE rank IS NOT NULL), '{}'),
+                       coalesce(array_agg(amount ORDER BY rank) FILTER (WHERE rank IS NOT NULL), '{}')
+                FROM (VALUES ('quantity'), ('amount')) AS kind (ranking)
+                LEFT JOIN list ON list.ranking = kind.ranking
+                GROUP BY kind.ranking
             )
-            SELECT product_id, quantity, amount
+            SELECT ranking, product_id, quantity, amount
             FROM list
-            ORDER BY quantity DESC, product_id
-            """
-        )
-
-        static let saveListByAmount = SQLStatement(
-            "ranking_save_list_by_amount",
-            """
-            WITH outside AS (
-                SELECT product_id, sum(quantity) AS quantity, sum(amount)::bigint AS amount
-                FROM sales_ledger
-                WHERE sold_at >= $3 AND sold_at < $4 OR sold_at > $5 AND sold_at < $6
-                GROUP BY product_id
-            ), counted AS (
-                SELECT w.product_id, w.quantity - coalesce(o.quantity, 0) AS quantity,
-                       w.amount - coalesce(o.amount, 0) AS amount
-                FROM sales_window w
-                LEFT JOIN outside o ON o.product_id = w.product_id
-            ), list AS (
-                SELECT product_id, quantity, amount
-                FROM counted
-                WHERE quantity > 0
-                ORDER BY amount DESC, product_id
-                LIMIT $2
-            ), saved AS (
-                INSERT INTO popular_snapshot (run_id, ranking, product_ids, quantities, amounts)
-                SELECT $1, 'amount',
-                       coalesce(array_agg(product_id ORDER BY amount DESC, product_id), '{}'),
-                       coalesce(array_agg(quantity ORDER BY amount DESC, product_id), '{}'),
-                       coalesce(array_agg(amount ORDER BY amount DESC, product_id), '{}')
-                FROM list
-            )
-            SELECT product_id, quantity, amount
-            FROM list
-            ORDER BY amount DESC, product_id
+            ORDER BY ranking, rank
             """
         )
 

@@ -222,6 +222,42 @@ struct RankingStoreTests {
         }
     }
 
+    @Test("of more products than a list has, those come up that were not in the last one, and leave it again")
+    func moreThanAList() async throws {
+        try await Market.with { market in
+            var sold: [Int64: Int64] = [:]
+            func add(_ sale: Market.Sale, _ sign: Int64 = 1) {
+                sold[sale.product, default: 0] += sign * Int64(sale.quantity)
+            }
+            func expect(_ step: String) async throws {
+                let order = sold.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+                let quantities = try await market.run(at: noon).quantities
+                #expect(quantities == order.prefix(RankingStore.listLimit).map { [$0.key, $0.value] }, "\(step)")
+            }
+            // The first has little but for an order that will be cancelled.
+            let usual = (1...1_200 as ClosedRange<Int64>).map {
+                Market.Sale($0, $0 == 1 ? 1 : 1_201 - Int32($0), at: noon)
+            }
+            let large = Market.Sale(1, 5_000, at: noon)
+            try await market.shop.pool.withConnection(deadline: .now + Shop.timeout) { connection in
+                try await Market.sell(usual + [large], on: connection)
+            }
+            for sale in usual + [large] { add(sale) }
+            try await expect("the first list")
+            try await market.cancel(large)
+            add(large, -1)
+            try await expect("one of the list falls far behind, and one that was not in it comes up")
+            let late = Market.Sale(1_150, 1_000, at: noon)
+            try await market.sell(late)
+            add(late)
+            try await expect("one that was not in the list comes to its head, and its last leaves")
+            try await market.cancel(usual[500])
+            add(usual[500], -1)
+            sold[501] = nil
+            try await expect("one of the list has nothing left")
+        }
+    }
+
     @Test("old lists are forgotten, and recent runs are told from the oldest on")
     func history() async throws {
         try await Market.with { market in
