@@ -241,6 +241,10 @@ let package = Package(
         ),
         .testTarget(name: "OrderStoreTests", dependencies: ["OrderDomain", "OrderStore", "Postgres", "TestSupport"]),
         .testTarget(
+            name: "TLSTests",
+            dependencies: ["AMQP", "Postgres", "Redis", "TestSupport", .logging]
+        ),
+        .testTarget(
             name: "EndToEndTests",
             dependencies: [
                 "EventTopology", "Postgres", "AMQP", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging,

@@ -32,7 +32,8 @@ struct ValueTests {
     @Test(
         "Other URLs are refused without being quoted",
         arguments: [
-            "", "localhost:5672", "http://u:secret@h", "amqp://u:secret@h:port", "amqps://u:secret@h",
+            "", "localhost:5672", "http://u:secret@h", "amqp://u:secret@h:port",
+            "amqps://u:secret@h?cacertfile=x", "amqps://u:secret@h?verify=none", "amqp://u:secret@h?cacertfile=/x",
         ]
     )
     func badURL(url: String) throws {
@@ -42,6 +43,15 @@ struct ValueTests {
         #expect(error.code == .invalidConfiguration)
         #expect(!error.isRetryable)
         #expect(!error.description.contains("secret"))
+    }
+
+    @Test("amqps is TLS that trusts the system's authorities, or those of a file")
+    func tls() throws {
+        let system = try AMQPConfiguration(url: "amqps://u:secret@h/v", connectionName: "test")
+        #expect(system.authorities == "/etc/ssl/certs/ca-certificates.crt" && system.port == 5_671)
+        let own = try AMQPConfiguration(url: "amqps://u:secret@h:1/v?cacertfile=/etc/ca.pem", connectionName: "test")
+        #expect(own.authorities == "/etc/ca.pem" && own.virtualHost == "v" && own.description == "amqps://u@h:1/v")
+        #expect(try AMQPConfiguration(url: "amqp://h", connectionName: "test").authorities == nil)
     }
 
     @Test("A body over the limit is too large, one at the limit isn't")

@@ -25,6 +25,15 @@ struct RedisConfigurationTests {
         #expect(configuration.user == nil && configuration.password == "secret")
     }
 
+    @Test("rediss:// is TLS that trusts the system's authorities, or those of a file")
+    func tls() throws {
+        let system = try RedisConfiguration(url: "rediss://:secret@h")
+        #expect(system.authorities == "/etc/ssl/certs/ca-certificates.crt" && system.description == "rediss://h:6379/0")
+        let own = try RedisConfiguration(url: "rediss://:sec?ret@h:7000/3?cacertfile=/etc/our%20ca.pem")
+        #expect(own.authorities == "/etc/our ca.pem" && own.password == "sec?ret" && own.database == 3)
+        #expect(try RedisConfiguration(url: "redis://h").authorities == nil)
+    }
+
     @Test("takes an IPv6 address in brackets")
     func takesIPv6() throws {
         let configuration = try RedisConfiguration(url: "redis://[::1]:7000/3")
@@ -45,7 +54,8 @@ struct RedisConfigurationTests {
     @Test(
         "refuses a URL that cannot be used, without repeating it",
         arguments: [
-            "", "h:6379", "rediss://secret@h", "redis://", "redis://:6379", "redis://h:0", "redis://h:65536",
+            "", "h:6379", "rediss://secret@h?cacertfile=x", "rediss://secret@h?verify=none", "redis://h?cacertfile=/x",
+            "redis://", "redis://:6379", "redis://h:0", "redis://h:65536",
             "redis://h:", "redis://h:+1", "redis://h:12/x", "redis://h:12/-1", "redis://h/1?a=secret",
             "redis://se%zzcret@h", "redis://se%cret@h", "redis://%ff@h", "redis://u:@h", "redis://@h",
             "redis://::1:6379", "redis://[::1", "redis://[::1]x", "redis://h h", "redis://h/99999999999999999999",
