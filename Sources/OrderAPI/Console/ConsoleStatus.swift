@@ -47,16 +47,16 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
             if let problem = consumer.problem { found.append((.unknown, "The consumer cannot be asked: \(problem).")) }
             return
         }
-        switch lag.circuit {
-        case "open": found.append((.stop, "The circuit is open: the data platform fails, and nothing is sent to it."))
-        case "half_open": found.append((.stall, "The circuit is half open: the consumer probes the data platform."))
-        default: break
-        }
-        switch lag.status {
-        case "ok": break
-        case "warn": found.append((.warn, "What waits does not grow less."))
-        case "stall": found.append((.stall, "Requests to the data platform fail."))
-        default: found.append((.stop, "Nothing is delivered."))
+        // An open circuit is the reason for what the lag's status would say beside it.
+        switch (lag.circuit, lag.status) {
+        case ("open", _):
+            found.append((.stop, "The circuit is open: the data platform fails, and nothing is sent to it."))
+        case ("half_open", _):
+            found.append((.stall, "The circuit is half open: the consumer probes the data platform."))
+        case (_, "ok"): break
+        case (_, "warn"): found.append((.warn, "What waits does not grow less."))
+        case (_, "stall"): found.append((.stall, "Requests to the data platform fail."))
+        default: found.append((.stop, "Events wait, and none is delivered."))
         }
         if let oldest = lag.oldestSeconds, oldest > promisedSeconds {
             found.append((.warn, "The oldest event has been waiting for \(spoken(seconds: oldest))."))

@@ -13,7 +13,7 @@ const TITLES = {
 
 // Where everything is, in the picture's own units: beside each other where there is room, below each other elsewhere.
 const WIDE = {
-    size: [1120, 290],
+    box: [0, 18, 1120, 258],
     nodes: {
         api: [0, 20, 132, 84],
         outbox: [247, 20, 132, 84],
@@ -43,7 +43,7 @@ const WIDE = {
 };
 
 const TALL = {
-    size: [360, 732],
+    box: [0, 0, 360, 728],
     nodes: {
         api: [0, 2, 236, 62],
         outbox: [0, 110, 236, 62],
@@ -83,22 +83,26 @@ export function pipeline({ orders, outbox, queues, consumer, platform }) {
     const nodes = {
         api: {
             value: rate(orders.acceptedPerSecond),
-            note: refused > 0 ? `${rate(refused)}/s refused` : "orders a second",
+            unit: "/s",
+            note: refused > 0 ? `${rate(refused)} /s refused` : "orders accepted",
             state: orders.failedPerSecond > 0 ? "bad" : "ok",
         },
         outbox: outbox.value == null ? gone(outbox) : {
             value: count(outbox.value.pending),
-            note: outbox.value.parked > 0 ? `${count(outbox.value.parked)} parked` : "to be published",
+            unit: "waiting",
+            note: outbox.value.parked > 0 ? `${count(outbox.value.parked)} parked` : "in PostgreSQL",
             state: outbox.value.oldestSeconds > 5 ? "bad" : outbox.value.parked > 0 ? "warn" : "ok",
         },
         queue: queues.value == null ? gone(queues) : {
             value: count(queues.value.ready),
-            note: "ready",
+            unit: "ready",
+            note: "in RabbitMQ",
             state: isOpen && queues.value.ready > 0 ? "warn" : "ok",
         },
         consumer: lag == null ? gone(consumer) : {
             value: count(lag.unacked),
-            note: `unacked · circuit ${lag.circuit.replace("_", " ")}`,
+            unit: "unacked",
+            note: `circuit ${lag.circuit.replace("_", " ")}`,
             state: isOpen ? "bad" : lag.circuit === "closed" ? "ok" : "warn",
         },
         platform: lag == null ? gone(consumer) : {
@@ -108,7 +112,8 @@ export function pipeline({ orders, outbox, queues, consumer, platform }) {
         },
         letters: queues.value == null ? gone(queues) : {
             value: count(queues.value.deadLetters),
-            note: queues.value.deadLetters > 0 ? "wait for you" : "none",
+            unit: "",
+            note: queues.value.deadLetters > 0 ? "waiting for you" : "nothing to do",
             state: queues.value.deadLetters > 0 ? "bad" : "ok",
         },
     };
@@ -151,8 +156,7 @@ class Picture {
         this.edges = {};
         this.labels = {};
         this.tiers = [];
-        const [width, height] = layout.size;
-        this.root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-labelledby": "pipeline-title" },
+        this.root = svg("svg", { viewBox: layout.box.join(" "), role: "img", "aria-labelledby": "pipeline-title" },
             svg("defs", {}, svg("marker", {
                 id: "head", viewBox: "0 0 10 10", refX: 2, refY: 5, markerWidth: 9, markerHeight: 9,
                 markerUnits: "userSpaceOnUse", orient: "auto",
@@ -170,13 +174,15 @@ class Picture {
             x: x + dx, y: y + dy, class: kind, "text-anchor": end ? anchor : "start",
         }, content);
         const parts = {
-            value: text("value", value, "…", true),
+            value: svg("tspan", { class: name === "platform" ? "word" : "count" }, "…"),
+            unit: svg("tspan", { class: "unit", dx: 6 }, ""),
             note: text("note", note, ""),
         };
         parts.group = svg("g", { class: "node", "data-state": "gone" },
             svg("rect", { x, y, width, height, rx: 12 }),
             svg("rect", { x: x + 0.75, y: y + 14, width: 4, height: height - 28, rx: 2, class: "edge" }),
-            text("title", title, TITLES[name]), parts.value, parts.note);
+            text("title", title, TITLES[name]), text("value", value, "", true), parts.note);
+        parts.group.querySelector(".value").replaceChildren(parts.value, parts.unit);
         this.nodes[name] = parts;
         this.root.append(parts.group);
     }
@@ -209,7 +215,7 @@ class Picture {
             const left = x + 8 + index * cell;
             const parts = {
                 number: svg("text", { x: left + cell / 2, y: y + 53, class: "tier", "text-anchor": "middle" }, ""),
-                name: svg("text", { x: left + cell / 2, y: y + 70, class: "note", "text-anchor": "middle" }, ""),
+                name: svg("text", { x: left + cell / 2, y: y + 70, class: "note tier-name", "text-anchor": "middle" }, ""),
             };
             parts.group = svg("g", { "data-state": "idle" },
                 svg("rect", { x: left + 2, y: y + 36, width: cell - 4, height: 40, rx: 6, class: "cell" }),
@@ -221,9 +227,10 @@ class Picture {
     }
 
     show({ nodes, edges, flows, retry }) {
-        for (const [name, { value, note, state }] of Object.entries(nodes)) {
+        for (const [name, { value, unit, note, state }] of Object.entries(nodes)) {
             const parts = this.nodes[name];
             setText(parts.value, value);
+            setText(parts.unit, unit ?? "");
             setText(parts.note, note);
             setState(parts.group, state);
         }
@@ -253,7 +260,8 @@ export function showPipeline(snapshot) {
     picture ??= new Picture(NARROW.matches ? TALL : WIDE, byID("pipeline"));
     picture.show(latest);
     const rows = [
-        ...Object.entries(latest.nodes).map(([name, { value, note }]) => [TITLES[name], `${value} ${note}`]),
+        ...Object.entries(latest.nodes).map(([name, { value, unit, note }]) =>
+            [TITLES[name], [value, unit, note].filter(Boolean).join(" ")]),
         ["Orders committed", latest.edges.commit.join(", ")],
         ["Oldest in the outbox", latest.edges.relay[0]],
         ["Delivered", latest.edges.take[0]],
