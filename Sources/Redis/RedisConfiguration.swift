@@ -16,8 +16,8 @@ package struct RedisConfiguration: Sendable {
     /// Reads `redis://[user:]password@host:port/database`, or `rediss://` for TLS.
     ///
     /// Log-in, port (6379) and database (0) may be left out; user and password are percent-decoded, an IPv6 address
-    /// stands in brackets. With `rediss` the server must prove to be the host; `?cacertfile=/path` names the PEM file of
-    /// the authorities that are trusted, in place of the system's. Throws `.invalidConfiguration`, whose text never
+    /// stands in brackets. With `rediss` the server must prove to be the host; `?cacertfile=/path` names the PEM file
+    /// of the authorities that are trusted, in place of the system's. Throws `.invalidConfiguration`, whose text never
     /// repeats the address.
     package init(url: String) throws(RedisError) {
         guard let scheme = ["redis://", "rediss://"].first(where: url.hasPrefix) else {

@@ -40,7 +40,7 @@ struct Scheduler: AsyncParsableCommand {
     struct Health: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Ask the process that runs the jobs whether it is ready: exits 0 if so, and otherwise 1 with the reason."
+                "Ask the process that runs the jobs whether it is ready: exits 0 if so, else 1 with the reason."
         )
 
         func run() async {

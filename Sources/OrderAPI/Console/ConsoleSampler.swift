@@ -8,8 +8,8 @@ import OrderStore
 import Postgres
 import ServiceLifecycle
 
-/// Asks all sources again and again, once for all who watch. Each source is asked on its own, so that one that hangs keeps
-/// no other from being shown; each call has a deadline.
+/// Asks all sources again and again, once for all who watch. Each source is asked on its own, so that one that hangs
+/// keeps no other from being shown; each call has a deadline.
 actor ConsoleSampler: Service, CustomStringConvertible {
     /// Whom to ask.
     struct Sources: Sendable {

@@ -13,8 +13,8 @@ extension HTTPField.Name {
 
 /// Who may use the console: whoever knows the operator's token, or has the cookie that was given for it.
 ///
-/// The cookie says until when it holds, under a signature whose key comes from the token: nothing is kept here, a restart
-/// signs nobody out, and a new token ends every session.
+/// The cookie says until when it holds, under a signature whose key comes from the token: nothing is kept here, a
+/// restart signs nobody out, and a new token ends every session.
 final class OperatorAccess: Sendable {
     /// How a request shows that it may.
     enum Proof: Equatable {
@@ -44,8 +44,8 @@ final class OperatorAccess: Sendable {
 
     // MARK: The token
 
-    /// Whether it is the token; digests are compared, and in constant time. Throws `Problem` 429 after too many that were
-    /// not.
+    /// Whether it is the token; digests are compared, and in constant time. Throws `Problem` 429 after too many that
+    /// were not.
     func isToken(_ text: some StringProtocol, at now: ContinuousClock.Instant = .now) throws -> Bool {
         let mayTry = failures.withLock { failures in
             failures.removeAll { $0.duration(to: now) > Self.minute }
