@@ -34,7 +34,10 @@ extension Request {
 
     /// Whether `Content-Type` says JSON, and no character set but UTF-8.
     private var hasJSONBody: Bool {
-        let parts = (headers[.contentType] ?? "").lowercased().split(separator: ";")
+        guard let contentType = headers[.contentType] else { return false }
+        // As nearly everybody says it: taking it apart costs 3 % of an order.
+        if contentType == "application/json" { return true }
+        let parts = contentType.lowercased().split(separator: ";")
             .map { $0.trimmingCharacters(in: .whitespaces) }
         guard let mediaType = parts.first, mediaType == "application/json" || mediaType.hasSuffix("+json") else {
             return false
