@@ -2,11 +2,11 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status env test soak chaos check coverage bench
+.PHONY: help up down reset status env test soak chaos check coverage bench rollout-test image image-try
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 up: ## install, build and start everything, and send an order through it
 	@ops/dev/up
@@ -40,3 +40,12 @@ coverage: ## line coverage of Sources/, at least 85 %
 
 bench: ## every figure of docs/performance.md, measured in one run
 	@ops/bench/run
+
+rollout-test: ## replaces two order-api processes behind HAProxy under load: no request fails, no order is lost
+	@ops/rollout/test
+
+image: ## the container image of the Dockerfile, built without a container engine; as root
+	@ops/image/build
+
+image-try: ## runs the image's executables in its own root and sees an order arrive at the platform; as root
+	@ops/image/try
