@@ -1,0 +1,2 @@
+-- After roles.sql, when the data directory is made.
+CREATE DATABASE jumun OWNER jumun_owner;
