@@ -39,8 +39,7 @@ struct Scheduler: AsyncParsableCommand {
 
     struct Health: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract:
-                "Ask the process that runs the jobs whether it is ready: exits 0 if so, else 1 with the reason."
+            abstract: "Ask the process that runs jobs whether it is ready: exits 0 if so, otherwise 1 with the reason."
         )
 
         func run() async {
@@ -68,9 +67,8 @@ private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws
         logger: logger
     )
     let jobs = try makeJobs(settings, store: JobRunStore(pool), metrics: JobMetrics(registry), logger: logger)
-    let rankingRuns = RankingRuns(pool: pool, metrics: RankingMetrics(registry), logger: logger)
     // Stopped from the last to the first: the jobs, then what tells of them.
-    try await ServiceProcess.run([http, rankingRuns, jobs], logger: logger)
+    try await ServiceProcess.run([http, jobs], logger: logger)
     await pool.close()
 }
 

@@ -4,9 +4,9 @@ import Synchronization
 /// The time between the wish to stop and the stop, in which requests go elsewhere.
 ///
 /// From SIGTERM on `/health/ready` and `/health/serving` answer 503, so that a load balancer sends nothing new, and
-/// every answer says `Connection: close`; requests that still come are answered as ever. Only after the drain time the server
-/// stops listening. Give it to the server and to the routes, and put it last in ``ServiceProcess/run(_:logger:)``:
-/// services stop from the last to the first.
+/// every answer says `Connection: close`; requests that still come are answered as ever. Only after the drain time the
+/// server stops listening. Give it to the server and to the routes, and put it last in
+/// ``ServiceProcess/run(_:logger:)``: services stop from the last to the first.
 package final class Drain: Service, CustomStringConvertible {
     /// The longest drain time: it is part of ``ServiceProcess/gracefulLimit``, which leaves 3 s for all else.
     package static let maximumMs = 5_000
