@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status env test soak chaos check coverage bench rollout-test image image-try
+.PHONY: help up down reset status env test console-test soak chaos check coverage bench rollout-test image image-try
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -25,6 +25,9 @@ env: ## addresses, passwords and process ids:  source <(make -s env)
 
 test: ## all tests, against servers of their own
 	@ops/dev/test
+
+console-test: ## the operator's console in a real Chromium, beside a system of its own
+	@ops/console-test/run
 
 soak: ## the tests of concurrency and of broken connections, at length
 	@ops/dev/soak

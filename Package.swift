@@ -27,6 +27,7 @@ extension Target.Dependency {
     static let lifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let logging = product(name: "Logging", package: "swift-log")
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
+    static let nioEmbedded = product(name: "NIOEmbedded", package: "swift-nio")
     static let nioFoundationCompat = product(name: "NIOFoundationCompat", package: "swift-nio")
     static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
@@ -196,8 +197,9 @@ let package = Package(
         .testTarget(
             name: "OrderAPITests",
             dependencies: [
-                "OrderAPI", "OrderDomain", "OrderMessages", "OpsMetrics", "Postgres", "Redis", "ServiceRuntime",
-                .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .yams,
+                "OrderAPI", "Operations", "OrderDomain", "OrderMessages", "EventTopology", "OpsMetrics", "Postgres",
+                "AMQP", "Redis", "ServiceRuntime",
+                .httpTypes, .hummingbird, .hummingbirdTesting, .logging, .nioCore, .nioEmbedded, .yams,
             ]
         ),
         .testTarget(

@@ -1,10 +1,13 @@
 // Dead letters by cause, and sending them again: what would be sent is asked first, and shown before it is done.
 
-import { byID, call, clock, count, fill, html, setText, silence } from "./page.js";
+import { byID, call, clock, count, fill, html, plain, setText, silence } from "./page.js";
 import { trace } from "./trace.js";
 
 let shownDepth = null;
 let askedAt = 0;
+// What was done last; it stands before what there is now for a moment.
+let news = "";
+const NEWS_MS = 10_000;
 
 // The groups are asked for when the number has changed, at most once in two seconds: each look goes through the queue.
 export function showLetters({ queues }) {
@@ -33,11 +36,12 @@ async function look() {
 function show(groups) {
     const { total, looked, data } = groups;
     const causes = data.length === 1 ? "one cause" : `${count(data.length)} causes`;
-    setText(byID("letters-text"), total === 0
+    const now = total === 0
         ? "None. An event that the platform refuses, or that has failed ten times, waits here for you."
         : looked < total
             ? `The oldest ${count(looked)} of ${count(total)}, of ${causes}.`
-            : `${count(total)} of ${causes}.`);
+            : `${count(total)} of ${causes}.`;
+    setText(byID("letters-text"), [news, now].filter(Boolean).join(" "));
     fill(byID("letters"), groups, () => data.map(group));
 }
 
@@ -48,8 +52,9 @@ function group({ group, sample }) {
     const letters = group.messages === 1 ? "1 event" : `${count(group.messages)} events`;
     const answer = group.status == null ? "no answer" : `status ${group.status}`;
     return html("article", { class: "letter", "data-group": group.group },
-        html("h3", {}, html("span", { class: "badge" }, letters), group.error || "no reason was given"),
-        html("p", { class: "note" }, [answer, ...times, `group ${group.group}`].join(" · ")),
+        html("h3", {}, html("span", { class: "badge" }, letters), group.group),
+        html("p", { class: "why" }, group.error ? plain(group.error) : "No reason was given."),
+        html("p", { class: "note" }, [answer, ...times].join(" · ")),
         html("p", { class: "buttons" },
             html("button", { type: "button", onclick: () => redrive(group) }, "Send again…"),
             sample.orderId == null ? null : html("button", {
@@ -105,10 +110,9 @@ async function send(group) {
             method: "POST",
             body: { group: group.group, dryRun: false, redriveId: crypto.randomUUID?.() ?? null },
         });
-        byID("letters").shows = undefined;
+        news = `Sent ${count(done.sent)} again.` + (done.problem == null ? "" : ` It ended there: ${done.problem}.`);
+        setTimeout(() => { news = ""; }, NEWS_MS);
         await look();
-        const told = `Sent ${count(done.sent)} again.`;
-        setText(byID("letters-text"), done.problem == null ? told : `${told} It ended there: ${done.problem}.`);
     } catch (refusal) {
         setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);
     }

@@ -79,6 +79,18 @@ export function clock(time) {
 export const silence = (reading) =>
     reading.asOf == null ? "no data yet" : `no data since ${clock(reading.asOf)}`;
 
+// What a failed attempt's error says to a person: the detail of a problem in JSON, when there is one in it.
+export function plain(error) {
+    const start = error.indexOf("{");
+    if (start < 0) return error;
+    try {
+        const { detail, title } = JSON.parse(error.slice(start));
+        return detail ?? title ?? error;
+    } catch {
+        return error; // cut, since it is long, or no JSON
+    }
+}
+
 // What the server leaves out of its answers counts as null: everywhere here `== null` is meant to find both.
 
 // The server refused; the message is made to be shown.

@@ -26,15 +26,18 @@ export function showPlatform({ platform }) {
     if (!platform) return;
     if (platform.value == null) {
         setText(byID("platform-text"), `It does not answer: ${silence(platform)}.`);
-        byID("platform").shows = undefined;
         return;
     }
-    const { mode } = platform.value;
+    const { mode, status, latencyMs, rate, subjects } = platform.value;
     setText(byID("platform-text"), MEANINGS[mode] ?? mode);
     // The choice follows what is, but not while somebody is choosing.
     if (byID("platform").mode === mode) return;
     byID("platform").mode = mode;
     form.elements.mode.value = mode;
+    byID("platform-status").value = status;
+    if (mode === "slow") byID("platform-latency").value = latencyMs;
+    if (mode === "flaky") byID("platform-rate").value = rate;
+    byID("platform-subjects").value = subjects.join(" ");
     showFields();
 }
 

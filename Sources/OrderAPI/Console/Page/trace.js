@@ -1,6 +1,6 @@
 // What became of one order's events, as a timeline.
 
-import { byID, call, clock, duration, fill, html, setText } from "./page.js";
+import { byID, call, clock, duration, fill, html, plain, setText } from "./page.js";
 
 let followed = null;
 let timer;
@@ -64,7 +64,7 @@ function steps(trail) {
 
 function attempt({ at, attempt, outcome, status, error, retryAfterMs }) {
     const answer = status == null ? "no answer" : `status ${status}`;
-    const reason = error == null ? "" : `: ${error}`;
+    const reason = error == null ? "" : `: ${plain(error)}`;
     const again = retryAfterMs == null ? "" : `; again in ${duration(retryAfterMs / 1000)}`;
     switch (outcome) {
         case "DELIVERED": return { at, title: "delivered", text: `attempt ${attempt}, ${answer}`, state: "ok" };
