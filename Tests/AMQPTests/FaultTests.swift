@@ -21,7 +21,7 @@ extension BrokerTests {
             )
         }
 
-        @Test("A connection cut in the middle ends its call: nothing overtakes what was lost; the next call goes out anew")
+        @Test("A cut connection ends its call: nothing overtakes what was lost; the next call goes out anew")
         func cut() async throws {
             let topology = Broker.topology()
             try await Broker.with(topology) { inspector in
