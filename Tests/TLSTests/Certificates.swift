@@ -45,10 +45,10 @@ struct Certificates: Sendable {
     }
 
     /// The key as PostgreSQL takes it: its own user's alone.
-    func keyForUser(of process: pid_t) throws -> String {
+    func key(forOwnerOf folder: String) throws -> String {
         var state = stat()
         let key = path("postgres.key")
-        guard unsafe stat("/proc/\(process)", &state) == 0, unsafe chown(key, state.st_uid, state.st_gid) == 0 else {
+        guard unsafe stat(folder, &state) == 0, unsafe chown(key, state.st_uid, state.st_gid) == 0 else {
             throw Failure(description: "the key cannot be given to PostgreSQL's user: errno \(errno)")
         }
         return key

@@ -43,8 +43,7 @@ extension TLSTests {
 
     /// Runs `body` with the URL of a superuser, by the name `localhost`, on the server that speaks TLS meanwhile.
     func withPostgresTLS(_ certificates: Certificates, _ body: (String) async throws -> Void) async throws {
-        guard let process = pid_t(try environment("JUMUN_TEST_PID_POSTGRES")) else { return }
-        let key = try certificates.keyForUser(of: process)
+        let key = try certificates.key(forOwnerOf: try environment("JUMUN_TEST_RUN_DIR") + "/postgres/data")
         let settings = [("ssl_cert_file", certificates.server), ("ssl_key_file", key), ("ssl", "on")]
         for (name, value) in settings { try await TestDatabase.administer("ALTER SYSTEM SET \(name) = '\(value)'") }
         let url = try environment(TestDatabase.environmentKey).replacingOccurrences(
