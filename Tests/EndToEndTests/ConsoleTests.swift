@@ -44,7 +44,7 @@ struct ConsoleTests {
     }
 
     @Test(
-        "a dead letter is found with its cause, a dry run changes nothing, a redrive delivers it, and the trace tells it"
+        "a dead letter is found with its cause; a dry run changes nothing, a redrive delivers it, the trace tells it"
     )
     func redrives() async throws {
         try await Self.withConsole { system, console in

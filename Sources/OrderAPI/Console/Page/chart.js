@@ -1,5 +1,5 @@
-// The delays as a moving chart, in the logarithm of time: 20 ms and 2 min can both be read. It is drawn here, as SVG, so
-// that the page's styles colour it in light and dark, and it needs no style within the page.
+// The delays as a moving chart, in the logarithm of time: 20 ms and 2 min can both be read. Drawn here, as SVG: the page's
+// styles colour it in light and dark, and the executable embeds nothing that would have to be fetched to build it.
 
 import { byID, clock, count, duration, setText, svg } from "./page.js";
 
@@ -90,10 +90,12 @@ function draw() {
     const end = points.at(-1)?.[0] ?? Date.now();
     const known = (end - (points[0]?.[0] ?? end)) / MINUTE_MS;
     const [span, minutes] = SPANS.find(([length]) => known <= length) ?? SPANS.at(-1);
-    const across = (at) => width - MARGIN.right - ((end - at) / (span * MINUTE_MS)) * (width - MARGIN.left - MARGIN.right);
+    const perMs = (width - MARGIN.left - MARGIN.right) / (span * MINUTE_MS);
+    const across = (at) => width - MARGIN.right - (end - at) * perMs;
     const lines = LINES.map((line) => svg("path", { d: path(line, across), class: `line ${line.kind}` }));
     host.replaceChildren(svg("svg", {
-        viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-labelledby": "chart-title chart-text",
+        viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT,
+        role: "img", "aria-labelledby": "chart-title chart-text",
     }, ...axes(width, across, end, minutes), ...lines, ...labels(width)));
 }
 

@@ -94,7 +94,8 @@ function showJobs({ jobs, scheduler }) {
             state: last == null ? "idle" : RESULTS[last.result] ?? "bad",
             last: last == null ? "never" : `${duration((now - Date.parse(last.scheduledFor)) / 1000)} ago`,
             detail: last?.detail ?? "",
-            next: next == null ? "–" : Date.parse(next) <= now ? "now" : `in ${duration((Date.parse(next) - now) / 1000)}`,
+            next: next == null ? "–" : Date.parse(next) <= now ? "now"
+                : `in ${duration((Date.parse(next) - now) / 1000)}`,
         };
     });
     fill(byID("jobs"), rows, () => rows.map(({ name, result, state, last, detail, next }) => html("tr", {},

@@ -98,7 +98,7 @@ async function redrive(group) {
 
 function planned({ wouldSend, alreadyDelivered, unreadable }) {
     const parts = [`Dry run: ${count(wouldSend)} would go to the consumer once more.`];
-    if (alreadyDelivered > 0) parts.push(`${count(alreadyDelivered)} are at the platform already and are only removed.`);
+    if (alreadyDelivered > 0) parts.push(`${count(alreadyDelivered)} are at the platform already and only removed.`);
     if (unreadable > 0) parts.push(`${count(unreadable)} stay, since they cannot be read as events.`);
     return parts.join(" ");
 }

@@ -205,7 +205,9 @@ class Picture {
     addRetry() {
         const [x, y, width, height] = this.layout.retry;
         const cell = (width - 16) / 9;
-        this.total = svg("text", { x: x + width - 14, y: y + 25, class: "value small", "text-anchor": "end" }, "…");
+        this.total = svg("text", {
+            x: x + width - 14, y: y + 25, class: "value small count", "text-anchor": "end",
+        }, "…");
         this.retryNote = svg("text", { x: x + 112, y: y + 25, class: "note" }, "");
         this.retry = svg("g", { class: "node", "data-state": "gone" },
             svg("rect", { x, y, width, height, rx: 12 }),
@@ -215,7 +217,9 @@ class Picture {
             const left = x + 8 + index * cell;
             const parts = {
                 number: svg("text", { x: left + cell / 2, y: y + 53, class: "tier", "text-anchor": "middle" }, ""),
-                name: svg("text", { x: left + cell / 2, y: y + 70, class: "note tier-name", "text-anchor": "middle" }, ""),
+                name: svg("text", {
+                    x: left + cell / 2, y: y + 70, class: "note tier-name", "text-anchor": "middle",
+                }, ""),
             };
             parts.group = svg("g", { "data-state": "idle" },
                 svg("rect", { x: left + 2, y: y + 36, width: cell - 4, height: 40, rx: 6, class: "cell" }),

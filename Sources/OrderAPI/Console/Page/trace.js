@@ -23,7 +23,8 @@ async function look(id) {
         isDone = data.every(({ status }) => status === "DELIVERED");
     } catch (refusal) {
         if (followed !== id) return;
-        const text = refusal.status === 404 ? `There is no order ${id}.` : `It cannot be shown now: ${refusal.message}.`;
+        const text = refusal.status === 404 ? `There is no order ${id}.`
+            : `It cannot be shown now: ${refusal.message}.`;
         fill(byID("trace"), text, () => [html("p", { class: "problem" }, text)]);
         isDone = refusal.status === 404;
     }
@@ -57,7 +58,9 @@ function steps(trail) {
     }
     const later = [
         ...trail.attempts.map(attempt),
-        ...trail.redrives.map(({ at, redriveId }) => ({ at, title: "sent again", text: `by redrive ${redriveId}`, state: "warn" })),
+        ...trail.redrives.map(({ at, redriveId }) => ({
+            at, title: "sent again", text: `by redrive ${redriveId}`, state: "warn",
+        })),
     ];
     return [...first, ...later.sort((a, b) => Date.parse(a.at) - Date.parse(b.at))];
 }
