@@ -35,12 +35,16 @@ struct OutboxUpkeep: Service {
     }
 
     private func repeatedly(every interval: Duration, _ what: String, _ body: () async throws -> Void) async {
+        var hasFailed = false
         while !Task.isCancelled {
             do {
                 try await body()
-            } catch {
-                logger.debug("cannot \(what)", metadata: ["error": "\(error)"])
-            }
+                hasFailed = false
+            } catch  where !Task.isCancelled {
+                // Once until it works again.
+                logger.log(level: hasFailed ? .debug : .warning, "cannot \(what)", metadata: ["error": "\(error)"])
+                hasFailed = true
+            } catch {}
             try? await Task.sleep(for: interval)
         }
     }

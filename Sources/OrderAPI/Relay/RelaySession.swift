@@ -7,12 +7,15 @@ import Postgres
 ///
 /// Locks and confirmations go over one connection, so whoever has lost the locks cannot confirm anything any more.
 struct RelaySession {
-    /// How many events of a shard are looked at ahead. A large backlog is sorted once for so many, not for each round.
-    private static let lookahead = 10_000
-    /// How long that may take: one transaction may have left millions of events (a restored dump).
+    /// How many events of a shard are looked at ahead. A large backlog is gone through once for so many, not for each
+    /// round.
+    private static let lookahead = 20_000
+    /// How long that may take: for a hundred million events.
     private static let lookTimeout = Duration.seconds(30)
-    /// How many events are sent in one round.
-    private static let roundLimit = 1_000
+    /// While some shards work off a backlog, the others are looked after this often.
+    private static let lookInterval = Duration.milliseconds(50)
+    /// How many events are sent in one round, at most and at least.
+    private static let roundLimits = 16...1_000
     /// After how long without the broker a relay leaves its shards to others, who may reach it.
     private static let brokerPatience = Duration.seconds(5)
 
@@ -45,6 +48,9 @@ struct RelaySession {
     private var shards: [Int16: RelayShard] = [:]
     private var isRelay = true
     private var withoutBrokerSince: ContinuousClock.Instant?
+    /// Smaller while the broker does not confirm as many in time.
+    private var roundLimit = roundLimits.upperBound
+    private var lookedAt: ContinuousClock.Instant?
     /// Read while the round before it was sent.
     private var prepared = Round()
     /// What has been settled and is not noted yet.
@@ -81,6 +87,7 @@ struct RelaySession {
             isRelay = false
             shards = [:]
             prepared = Round()
+            openTransaction = OpenTransaction()
             return try await OutboxStore.resign(connection, deadline: .now + timeout)
         }
         if !isRelay {
@@ -88,6 +95,7 @@ struct RelaySession {
             isRelay = true
         }
         let relays = try await OutboxStore.relays(on: connection, deadline: .now + timeout)
+        openTransaction.observe(relays.snapshot, at: .now)
         let share = (OutboxStore.shards.count + relays.count - 1) / max(1, relays.count)
         if shards.count > share {
             let surplus = Array(ownedShards.dropFirst(share))
@@ -115,13 +123,15 @@ struct RelaySession {
     /// Notes what the last round has settled, and reads what comes after the one that is being sent.
     mutating func prepare(at now: Date, timeout: Duration) async throws {
         try await save(at: now, timeout: timeout)
+        guard shards.values.contains(where: { $0.isReady }) else { return }
+        if let lookedAt, lookedAt.duration(to: .now) > RelaySession.lookInterval { try await lookAhead() }
         prepared = try await readKnown(timeout: timeout)
     }
 
     /// Reads the next of the events that are known.
     private mutating func readKnown(timeout: Duration) async throws -> Round {
         let ready = shards.filter { $0.value.isReady }.keys
-        let share = max(1, RelaySession.roundLimit / max(1, ready.count))
+        let share = max(1, roundLimit / max(1, ready.count))
         var round = Round()
         var places: [OutboxStore.Place] = []
         for shard in ready {
@@ -130,12 +140,24 @@ struct RelaySession {
             places += next
         }
         guard !places.isEmpty else { return round }
-        round.entries = try await OutboxStore.events(at: places, on: connection, deadline: .now + timeout)
+        let entries = try await OutboxStore.events(at: places, on: connection, deadline: .now + timeout)
+        round.entries = inTurn(entries)
         return round
+    }
+
+    /// The first of each shard, then the second of each, and so on: a slow broker keeps none waiting for the others.
+    private func inTurn(_ entries: [OutboxStore.Entry]) -> [OutboxStore.Entry] {
+        var counts: [Int16: Int] = [:]
+        let turns = entries.map { entry in
+            defer { counts[entry.shard, default: 0] += 1 }
+            return (entry, turn: counts[entry.shard, default: 0])
+        }
+        return turns.sorted { ($0.turn, $0.0.shard) < ($1.turn, $1.0.shard) }.map(\.0)
     }
 
     /// Looks for events in the shards that have sent all that they knew of.
     private mutating func lookAhead() async throws {
+        lookedAt = .now
         let cursors = shards.values.filter(\.mustLook).map(\.cursor)
         guard !cursors.isEmpty else { return }
         let views = try await OutboxStore.look(
@@ -145,7 +167,6 @@ struct RelaySession {
             deadline: .now + RelaySession.lookTimeout
         )
         for view in views {
-            openTransaction.observe(view.snapshot, at: .now)
             shards[view.shard]?.take(view, isCut: view.places.count == RelaySession.lookahead)
         }
     }
@@ -178,6 +199,8 @@ struct RelaySession {
             if let cursor = shards[shard]?.settle(through: settled) { unsaved.append(cursor) }
         }
         prepared.leaveOut(setbacks.keys)
+        let limit = outcomes.contains(.timedOut) ? roundLimit / 2 : roundLimit * 2
+        roundLimit = min(max(limit, RelaySession.roundLimits.lowerBound), RelaySession.roundLimits.upperBound)
         return setbacks.values.sorted { $0.shard < $1.shard }
     }
 
