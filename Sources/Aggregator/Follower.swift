@@ -82,6 +82,7 @@ struct Follower: Service, CustomStringConvertible {
         }
         let result = await RankingPublisher(board: board).publish(outcome, on: connection)
         metrics.count(result, duration: .now - start)
+        if result.publication == .superseded, let problem = result.problem { logger.warning("\(problem)") }
         logger.debug(
             "run ended",
             metadata: [

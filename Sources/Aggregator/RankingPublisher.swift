@@ -17,7 +17,11 @@ struct RankingPublisher: Sendable {
         var problem: String? {
             switch publication {
             case .published: nil
-            case .superseded: "not published to Redis: a newer run stands there"
+            case .superseded:
+                """
+                not published to Redis: a newer run stands there; if the files of the database server were put back \
+                to an earlier time, `redis-cli DEL popular:3d:current` lets the next run be seen
+                """
             case .failed: "not published to Redis, a later run will be: \(reason ?? "")"
             }
         }

@@ -371,19 +371,37 @@ extension RankingStore {
         )
 
         /// Inserts nothing when a run that the scheduler started later has been saved.
+        ///
+        /// A database that was restored numbers its runs from those of its dump, while Redis has later ones. So the
+        /// first run that is made elsewhere than the one before begins an epoch, which is newer than every run of the
+        /// database as it was. Elsewhere is another cluster or database, another file of this table (it was restored
+        /// in place), or another timeline (recovery to a point in time).
         static let insertRun = SQLStatement(
             "ranking_insert_run",
             """
+            WITH here AS (
+                SELECT outbox_epoch() || '/' || pg_relation_filenode('aggregation_runs') || '/'
+                    || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS incarnation
+            )
             INSERT INTO aggregation_runs (
                 trigger, mode, as_of, window_from, window_to, first_hour, end_hour, kept_from, has_foreign_rows, base,
-                target, rows_read, products_touched, started_at, finished_at, fence
+                target, rows_read, products_touched, started_at, finished_at, fence, incarnation, epoch
             )
-            SELECT $1, $2, $4, $3, $4, $5, $6, $7, $8,
-                coalesce(
-                    (SELECT target FROM aggregation_runs ORDER BY id DESC LIMIT 1),
-                    pg_current_snapshot()
-                ),
-                pg_current_snapshot(), $9, $10, $11, $12, $13::bigint
+            SELECT $1, $2, $4, $3, $4, $5, $6, $7, $8, coalesce(last.target, pg_current_snapshot()),
+                pg_current_snapshot(), $9, $10, $11::timestamptz, $12, $13::bigint, here.incarnation,
+                CASE
+                    WHEN last.incarnation = here.incarnation THEN last.epoch
+                    ELSE greatest(
+                        coalesce(last.epoch, 0) + 1, (extract(epoch FROM $11::timestamptz) * 1000)::bigint
+                    )
+                END
+            FROM here
+            LEFT JOIN (
+                SELECT target, incarnation, epoch
+                FROM aggregation_runs
+                ORDER BY id DESC
+                LIMIT 1
+            ) last ON true
             WHERE NOT EXISTS (SELECT FROM aggregation_runs WHERE fence > $13::bigint)
             RETURNING id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
                 finished_at, publication, mismatches

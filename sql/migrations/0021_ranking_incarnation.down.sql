@@ -1,0 +1,1 @@
+ALTER TABLE aggregation_runs DROP COLUMN incarnation;
