@@ -22,7 +22,7 @@ package struct RankedProduct: Hashable, Sendable {
 
 /// Which lists are the newer ones: the later run of the later database.
 package struct RankingVersion: Hashable, Comparable, Sendable {
-    /// Rises when a database is made anew and its runs begin at 1 again.
+    /// Rises when a database is made anew or restored, and its runs begin with lower numbers again.
     package let epoch: Int64
     /// Rises with every run: the fencing number of what it publishes.
     package let run: Int64
