@@ -17,8 +17,8 @@ struct BrokerExamination {
         management = url.isEmpty ? nil : try ManagementClient(settings)
     }
 
-    /// - Parameter isCircuitOpen: whether the consumer takes nothing on purpose.
-    func findings(isCircuitOpen: Bool) async -> [Finding] {
+    /// - Parameter isHeldBack: whether the consumer takes nothing on purpose: its circuit is open, or half open.
+    func findings(isHeldBack: Bool) async -> [Finding] {
         let inspector = AMQPInspector(configuration: broker, logger: OrderCtl.silence)
         var findings: [Finding]
         do {
@@ -27,7 +27,7 @@ struct BrokerExamination {
             let drift = try await inspector.drift(from: topology, deadline: deadline)
             let depths = try await inspector.depth(of: topology.queues.map(\.name), deadline: deadline)
             findings = [.ok("rabbitmq", "reached at \(broker)")] + Self.topology(drift, of: topology)
-            findings.append(Self.consumers(depths[BrokerNames.forwardQueue], isCircuitOpen))
+            findings.append(Self.consumers(depths[BrokerNames.forwardQueue], isHeldBack))
             findings.append(Self.deadLetters(depths[BrokerNames.deadLetterQueue]))
         } catch {
             findings = [
@@ -67,13 +67,13 @@ struct BrokerExamination {
         }
     }
 
-    private static func consumers(_ queue: QueueDepth?, _ isCircuitOpen: Bool) -> Finding {
+    private static func consumers(_ queue: QueueDepth?, _ isHeldBack: Bool) -> Finding {
         guard let queue, queue.consumers > 0 else {
             let finding = "nobody takes events from \(BrokerNames.forwardQueue)"
-            return isCircuitOpen
+            return isHeldBack
                 ? .warn(
                     "consumers",
-                    finding + ": the consumer's circuit is open",
+                    finding + ": the consumer's circuit is not closed",
                     "wait until the data platform is back"
                 )
                 : .fail("consumers", finding, "start the consumer; events wait in the queue meanwhile")

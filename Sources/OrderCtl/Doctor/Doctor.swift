@@ -30,9 +30,9 @@ struct Doctor: AsyncParsableCommand {
             let (database, broker) = (try DatabaseExamination(settings), try BrokerExamination(settings))
             let services = try ServiceExamination(settings)
             let lag = try await ConsumerClient(settings).reading()
-            let isCircuitOpen = (try? lag.get().isCircuitOpen) ?? false
+            let isHeldBack = (try? lag.get().circuit).map { $0 != "closed" } ?? false
             var findings = await database.findings()
-            findings += await broker.findings(isCircuitOpen: isCircuitOpen)
+            findings += await broker.findings(isHeldBack: isHeldBack)
             findings += await services.findings(lag: lag)
             switch format {
             case .text: print(Finding.text(findings))
