@@ -107,7 +107,8 @@ struct BrokerExamination {
             return try await [Self.bindings(bindings)] + Self.alarms(management.nodes()) + [Self.consumerTimeout]
         } catch {
             return [
-                .unknown("bindings, alarms", "\(error)", "correct RABBITMQ_MANAGEMENT_URL, or enable the plugin")
+                .unknown("bindings, alarms", "\(error)", "correct RABBITMQ_MANAGEMENT_URL, or enable the plugin"),
+                Self.consumerTimeout,
             ]
         }
     }
