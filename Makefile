@@ -2,7 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status env test console-test soak chaos check coverage bench rollout-test image image-try
+.PHONY: help up down reset status env test console-test soak chaos check docs-check coverage bench rollout-test image image-try
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\): ## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -35,8 +35,11 @@ soak: ## the tests of concurrency and of broken connections, at length
 chaos: ## breaks a whole system under load, for about an hour, and proves that no event is lost
 	@ops/chaos/run
 
-check: ## formatting, scripts, Postman collection, alerts, dashboards, warnings, import graph, tidy tests
+check: ## formatting, scripts, documents, Postman collection, alerts, dashboards, warnings, import graph, tidy tests
 	@ops/dev/check
+
+docs-check: ## whether the documents are true of the sources, and the generated ones up to date
+	@ops/dev/docs-check
 
 coverage: ## line coverage of Sources/, at least 85 %
 	@ops/dev/coverage
