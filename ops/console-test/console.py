@@ -308,7 +308,7 @@ def use_console(browser, system):
             shows_what_flows(page)
             watched.is_accessible()
         if "--screenshots" in sys.argv:
-            page.wait_for_timeout(3_000)  # for a chart with something on it, and places that have changed
+            page.wait_for_timeout(60_000)  # for a chart with something on it, and places that have changed
         watched.picture("console")
         with step("can be used by keyboard"):
             can_be_used_by_keyboard(page)
