@@ -5,6 +5,7 @@ import Operations
 import OrderDomain
 import OrderMessages
 import Postgres
+import ServiceLifecycle
 import ServiceRuntime
 
 /// Looks at the dead letters and sends them again, as `orderctl dlq` does. One at a time goes through the queue.
@@ -112,16 +113,30 @@ actor DeadLetterDesk {
 
     /// Sends dead letters again, or says what would be sent: what became of it, in JSON.
     ///
-    /// Throws `ProcessFailure` or `PostgresError` when nothing could be sent.
+    /// It ends after the batch that is under way when the process shall stop or the request is cancelled. Throws
+    /// `ProcessFailure` or `PostgresError` when nothing could be sent.
     func redrive(_ order: Order) async throws -> String {
-        try await inTurn {
-            let report = try await self.run(order)
-            await self.keep(nil)
-            return try encoded(report.json)
+        let stop = StopRequest()
+        return try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await inTurn {
+                    let report = try await self.run(order, stop)
+                    await self.keep(nil)
+                    return try encoded(report.json)
+                }
+            } onGracefulShutdown: {
+                stop.stop()
+            }
+        } onCancel: {
+            stop.stop()
         }
     }
 
-    private nonisolated func run(_ order: Order) async throws -> RedriveReport {
+    private nonisolated func run(_ order: Order, _ stop: StopRequest) async throws -> RedriveReport {
+        // It may have waited long for its turn.
+        guard !stop.isRequested else {
+            throw ProcessFailure("nothing was sent: order-api stops", exitCode: ExitCode.temporaryFailure)
+        }
         let plan = RedriveRun.Plan(
             id: order.redriveId ?? UUID.version7().text,
             selection: order.group.map { .group($0) } ?? .all,
@@ -132,7 +147,6 @@ actor DeadLetterDesk {
         )
         let connection = try await PostgresConnection.connect(database, deadline: .now + .seconds(5))
         let publisher = AMQPPublisher(configuration: broker, topology: AMQPTopology(), logger: logger)
-        let stop = StopRequest()
         let clock = Task {
             try await Task.sleep(for: Self.redriveLimit)
             stop.stop()
@@ -159,7 +173,8 @@ actor DeadLetterDesk {
         }
     }
 
-    /// Waits for those who came before. Each of them ends, since every wait of a walk has its deadline.
+    /// Waits for those who came before. Each of them ends, since every wait of a walk has its deadline; a cancelled one
+    /// ends at once.
     private func inTurn<Answer: Sendable>(_ body: @escaping @Sendable () async throws -> Answer) async throws -> Answer
     {
         let before = last
@@ -168,6 +183,10 @@ actor DeadLetterDesk {
             return try await body()
         }
         last = Task { _ = await task.result }
-        return try await task.value
+        return try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
+        }
     }
 }
