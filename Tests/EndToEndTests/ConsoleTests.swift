@@ -85,6 +85,19 @@ struct ConsoleTests {
         }
     }
 
+    @Test("when the console's port is taken, orders go on without it")
+    func portIsTaken() async throws {
+        try await System.with([.dataPlatform]) { system in
+            let taken = try #require(system.platform.base.split(separator: ":").last)
+            system.set(["OPERATOR_TOKEN": Self.token, "OPERATOR_PORT": "\(taken)"], for: .orderAPI)
+            try await system.start([.orderAPI])
+            let user = try await system.createUser()
+            let product = try await system.createProduct(stock: 10)
+            #expect(try await system.placeOrders(3, user, of: product).count == 3)
+            try await system.stop(.orderAPI)
+        }
+    }
+
     // MARK: Helpers
 
     private static func withConsole(_ test: (System, Console) async throws -> Void) async throws {

@@ -14,7 +14,7 @@ struct Console {
     private let pool: PostgresPool
     private let inspector: AMQPInspector
     private let sampler: ConsoleSampler
-    private let http: any Service
+    private let http: ConsolePort
 
     /// Wires it; nothing is connected to before the services run.
     init(
@@ -50,13 +50,14 @@ struct Console {
             mockPlatform: settings.mockPlatform
         )
         let access = OperatorAccess(token: settings.token, port: settings.port)
-        http = makeHTTPServer(
+        let server = makeHTTPServer(
             router: Self.router(access: access, routes: routes, pool: pool),
             host: settings.host,
             port: settings.port,
             name: "order-api-console",
             logger: logger
         )
+        http = ConsolePort(server: server, logger: logger)
         if settings.host != "127.0.0.1", settings.host != "::1", settings.host != "localhost" {
             logger.warning(
                 "the console can be reached from other machines, without TLS",
@@ -85,5 +86,23 @@ struct Console {
     func close() async {
         await pool.close()
         await inspector.close(deadline: .now + .seconds(1))
+    }
+}
+
+/// The console's port, without which orders go on: when it cannot be listened on, that is said, and no more.
+private struct ConsolePort: Service, CustomStringConvertible {
+    let server: any Service
+    let logger: Logger
+
+    var description: String { "console-http" }
+
+    func run() async throws {
+        do {
+            try await server.run()
+        } catch let failure as ProcessFailure {
+            logger.error("there is no console; orders go on", metadata: ["error": "\(failure)"])
+            // A service that ends would end the process.
+            try? await gracefulShutdown()
+        }
     }
 }
