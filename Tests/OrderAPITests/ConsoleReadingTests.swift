@@ -50,6 +50,37 @@ struct ConsoleReadingTests {
         #expect(ConsoleStatus(failing).word == .warn)
     }
 
+    @Test("before the first answers nobody knows how it stands, nor once an answer is old")
+    func unknown() throws {
+        var fresh = ConsoleSnapshot()
+        #expect(ConsoleStatus(fresh).word == .unknown && ConsoleStatus(fresh).reasons.count == 3)
+        #expect(ConsoleStatus(fresh).reasons[0] == "The consumer has not been asked yet.")
+        fresh.consumer = try snapshot().consumer
+        fresh.outbox = try snapshot().outbox
+        #expect(ConsoleStatus(fresh).word == .unknown, "RabbitMQ is not asked yet")
+
+        var old = try snapshot()
+        old.jobs.take([], at: Self.now)
+        old.expire(at: Self.now.addingTimeInterval(6))
+        #expect(ConsoleStatus(old).word == .ok)
+        old.expire(at: Self.now.addingTimeInterval(6.1))
+        #expect(ConsoleStatus(old).word == .unknown && ConsoleStatus(old).reasons.count == 3)
+        #expect(old.queues.value == nil && old.queues.asOf == Self.now && old.jobs.value != nil)
+        old.expire(at: Self.now.addingTimeInterval(10.1))
+        #expect(old.jobs.value == nil)
+    }
+
+    @Test(
+        "without the forward or the dead-letter queue nothing can be delivered",
+        arguments: [BrokerNames.forwardQueue, BrokerNames.deadLetterQueue]
+    )
+    func missingQueue(name: String) throws {
+        var snapshot = try snapshot()
+        let depths = [name: QueueDepth(ready: 0, consumers: 1)]
+        snapshot.queues.take(.init(ForwardingDepths(depths)), at: Self.now)
+        #expect(ConsoleStatus(snapshot).word == .stop && ConsoleStatus(snapshot).reasons.count == 1)
+    }
+
     @Test("rates are of the last seconds alone")
     func rates() {
         var rates = OrderRates()

@@ -82,6 +82,7 @@ actor ConsoleSampler: Service, CustomStringConvertible {
     }
 
     private func message(_ points: [ConsoleSnapshot.Point]) throws -> String {
+        snapshot.expire(at: Date())
         let status = ConsoleStatus(snapshot)
         return try encoded(
             ConsoleMessage(now: Date().rfc3339, status: status, snapshot: snapshot, points: points)
@@ -90,6 +91,7 @@ actor ConsoleSampler: Service, CustomStringConvertible {
 
     private func tell() {
         snapshot.orders = rates.add(sources.orders.counts, at: .now)
+        snapshot.expire(at: Date())
         let consumer = snapshot.consumer.value
         let point = ConsoleSnapshot.Point(
             at: Date(),

@@ -5,7 +5,7 @@ import OrderStore
 
 /// What one source says, or since when it says nothing: what it said before is not shown as if it were true now.
 struct Reading<Value: Encodable & Sendable>: Encodable, Sendable {
-    /// Nil when the source could not be asked the last time.
+    /// Nil when the source has not been asked yet, could not be asked the last time, or has not answered for long.
     private(set) var value: Value?
     /// When it last answered.
     private(set) var asOf: Date?
@@ -23,6 +23,18 @@ struct Reading<Value: Encodable & Sendable>: Encodable, Sendable {
     mutating func fail(_ reason: String) {
         value = nil
         problem = reason
+    }
+
+    /// Takes the value away when it is older than so many seconds.
+    mutating func expire(after seconds: Double, at now: Date) {
+        guard let asOf, now.timeIntervalSince(asOf) > seconds else { return }
+        value = nil
+    }
+
+    /// Why there is no value, for people.
+    var silence: String {
+        if let problem { return "cannot be asked: \(problem)" }
+        return asOf == nil ? "has not been asked yet" : "has not answered for a while"
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -136,6 +148,22 @@ struct ConsoleSnapshot: Encodable, Sendable {
     var scheduler = Reading<[String: String]>()
     /// Nil where the platform is a real one.
     var platform: Reading<MockPlatform.Faults>?
+
+    /// How old a reading may be, in seconds: each source is asked every second, within 3 s.
+    private static let patience = 6.0
+    /// Jobs are asked for every two seconds, after the scheduler and in up to two steps.
+    private static let jobsPatience = 10.0
+
+    /// Takes away what is too old to be shown as if it were true now.
+    mutating func expire(at now: Date) {
+        outbox.expire(after: Self.patience, at: now)
+        queues.expire(after: Self.patience, at: now)
+        consumer.expire(after: Self.patience, at: now)
+        popular.expire(after: Self.patience, at: now)
+        platform?.expire(after: Self.patience, at: now)
+        jobs.expire(after: Self.jobsPatience, at: now)
+        scheduler.expire(after: Self.jobsPatience, at: now)
+    }
 }
 
 /// One message to a viewer.

@@ -1,3 +1,4 @@
+import EventTopology
 import Operations
 
 /// How it stands with the delivery of events, in a word, and why.
@@ -6,7 +7,7 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
     enum Word: String, Comparable, Encodable, Sendable {
         case ok
         case warn
-        /// The one that would know does not answer.
+        /// The one that would know does not answer, or was not asked yet.
         case unknown
         case stall
         case stop
@@ -44,7 +45,7 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
         _ found: inout [(word: Word, reason: String)]
     ) {
         guard let lag = consumer.value else {
-            if let problem = consumer.problem { found.append((.unknown, "The consumer cannot be asked: \(problem).")) }
+            found.append((.unknown, "The consumer \(consumer.silence)."))
             return
         }
         // An open circuit is the reason for what the lag's status would say beside it.
@@ -68,8 +69,7 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
 
     private static func judge(_ outbox: Reading<ConsoleSnapshot.Outbox>, _ found: inout [(word: Word, reason: String)])
     {
-        if let problem = outbox.problem { found.append((.warn, "PostgreSQL cannot be asked: \(problem).")) }
-        guard let outbox = outbox.value else { return }
+        guard let outbox = value(of: outbox, "PostgreSQL", &found) else { return }
         if outbox.pending > 0, outbox.oldestSeconds > promisedSeconds {
             let age = spoken(seconds: outbox.oldestSeconds)
             found.append((.stall, "An event has been waiting in the outbox for \(age)."))
@@ -83,10 +83,27 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
 
     private static func judge(_ queues: Reading<ConsoleSnapshot.Queues>, _ found: inout [(word: Word, reason: String)])
     {
-        if let problem = queues.problem { found.append((.warn, "RabbitMQ cannot be asked: \(problem).")) }
-        guard let letters = queues.value?.deadLetters, letters > 0 else { return }
+        guard let queues = value(of: queues, "RabbitMQ", &found) else { return }
+        if queues.ready == nil { found.append((.stop, "RabbitMQ has no queue \(BrokerNames.forwardQueue).")) }
+        guard let letters = queues.deadLetters else {
+            found.append((.stop, "RabbitMQ has no queue \(BrokerNames.deadLetterQueue)."))
+            return
+        }
+        guard letters > 0 else { return }
         found.append(
             (.warn, letters == 1 ? "A dead letter waits for you." : "\(grouped(letters)) dead letters wait for you.")
         )
+    }
+
+    /// A server that says no is worth a look: events wait meanwhile. Of one that says nothing nobody knows how it stands.
+    private static func value<Value: Encodable & Sendable>(
+        of reading: Reading<Value>,
+        _ server: String,
+        _ found: inout [(word: Word, reason: String)]
+    ) -> Value? {
+        if reading.value == nil {
+            found.append((reading.problem == nil ? .unknown : .warn, "\(server) \(reading.silence)."))
+        }
+        return reading.value
     }
 }
