@@ -5,35 +5,50 @@ import { trace } from "./trace.js";
 
 let shownDepth = null;
 let askedAt = 0;
+// Which of the looks, and which opening of the dialog, is the latest: an answer to an earlier one is not shown.
+let looks = 0;
+let openings = 0;
+// A look is good for so long, in milliseconds, also when the number of letters has stayed the same.
+const LOOK_MS = 15_000;
+const PAUSE_MS = 2_000;
 // What was done last; it stands before what there is now for a moment.
 let news = "";
 const NEWS_MS = 10_000;
 
-// The groups are asked for when the number has changed, at most once in two seconds: each look goes through the queue.
+// The groups are asked for when the number has changed or the look is old, at most once in two seconds: each look goes
+// through the queue.
 export function showLetters({ queues }) {
     if (queues.value == null) {
-        setText(byID("letters-text"), `RabbitMQ cannot be asked: ${silence(queues)}.`);
-        shownDepth = null;
+        hide(`RabbitMQ cannot be asked: ${silence(queues)}.`);
         return;
     }
     const depth = queues.value.deadLetters ?? 0;
-    if (depth === shownDepth || performance.now() - askedAt < 2_000) return;
+    if (performance.now() - askedAt < (depth === shownDepth ? LOOK_MS : PAUSE_MS)) return;
     shownDepth = depth;
-    askedAt = performance.now();
-    if (depth === 0) show({ total: 0, looked: 0, data: [] });
-    else look();
+    look(depth, queues.asOf);
 }
 
-async function look() {
+async function look(depth, asOf) {
+    const mine = ++looks;
+    askedAt = performance.now();
     try {
-        show(await call("/dead-letters"));
+        const groups = depth === 0 ? { total: 0, looked: 0, data: [] } : await call("/dead-letters");
+        if (mine === looks) show(groups, asOf);
     } catch (refusal) {
-        setText(byID("letters-text"), `They cannot be listed now: ${refusal.message}.`);
-        shownDepth = null;
+        if (mine === looks) hide(`They cannot be listed now: ${refusal.message}.`);
     }
 }
 
-function show(groups) {
+// Says why there is no list, in the place of one that may not be true any more.
+function hide(reason) {
+    looks += 1;
+    shownDepth = null;
+    setText(byID("letters-text"), reason);
+    setText(byID("letters-time"), "");
+    fill(byID("letters"), null, () => []);
+}
+
+function show(groups, asOf) {
     const { total, looked, data } = groups;
     const causes = data.length === 1 ? "one cause" : `${count(data.length)} causes`;
     const now = total === 0
@@ -42,6 +57,7 @@ function show(groups) {
             ? `The oldest ${count(looked)} of ${count(total)}, of ${causes}.`
             : `${count(total)} of ${causes}.`;
     setText(byID("letters-text"), [news, now].filter(Boolean).join(" "));
+    setText(byID("letters-time"), `As of ${clock(asOf)}.`);
     fill(byID("letters"), groups, () => data.map(group));
 }
 
@@ -74,26 +90,31 @@ function pretty(message) {
 }
 
 async function redrive(group) {
+    const mine = ++openings;
     const dialog = byID("redrive");
     const go = byID("redrive-go");
+    dialog.onclose = null;
     go.disabled = true;
+    setText(byID("redrive-title"), `Send again: ${group.group}`);
     setText(go, "Send");
     setText(byID("redrive-problem"), "");
     setText(byID("redrive-text"), "Looking at what would be sent.");
     dialog.returnValue = "";
     dialog.showModal();
+    const isCurrent = () => mine === openings && dialog.open;
     try {
         const plan = await call("/redrives", { method: "POST", body: { group: group.group, dryRun: true } });
+        if (!isCurrent()) return;
         setText(byID("redrive-text"), planned(plan));
         go.disabled = plan.wouldSend === 0 && plan.alreadyDelivered === 0;
         setText(go, plan.wouldSend === 0 ? "Remove" : `Send ${count(plan.wouldSend)} again`);
+        dialog.onclose = () => {
+            if (dialog.returnValue === "go") send(group, plan);
+        };
         if (!go.disabled) go.focus();
     } catch (refusal) {
-        setText(byID("redrive-problem"), `${refusal.message}.`);
+        if (isCurrent()) setText(byID("redrive-problem"), `${refusal.message}.`);
     }
-    dialog.onclose = () => {
-        if (dialog.returnValue === "go") send(group);
-    };
 }
 
 function planned({ wouldSend, alreadyDelivered, unreadable }) {
@@ -103,16 +124,23 @@ function planned({ wouldSend, alreadyDelivered, unreadable }) {
     return parts.join(" ");
 }
 
-async function send(group) {
+// Sends at most as many as the dry run has looked at.
+async function send(group, plan) {
     setText(byID("letters-text"), "Sending.");
     try {
         const done = await call("/redrives", {
             method: "POST",
-            body: { group: group.group, dryRun: false, redriveId: crypto.randomUUID?.() ?? null },
+            body: {
+                group: group.group,
+                dryRun: false,
+                expected: plan.selected,
+                redriveId: crypto.randomUUID?.() ?? null,
+            },
         });
         news = `Sent ${count(done.sent)} again.` + (done.problem == null ? "" : ` It ended there: ${done.problem}.`);
         setTimeout(() => { news = ""; }, NEWS_MS);
-        await look();
+        shownDepth = null; // what is told next is looked at
+        askedAt = 0;
     } catch (refusal) {
         setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);
     }
