@@ -73,7 +73,7 @@ struct ConsoleTests {
 
             #expect(try await console.change("PUT", "/platform/faults", #"{"mode":"ok"}"#).status == 200)
             let id = UUID().uuidString
-            let go = #"{"dryRun":false,"group":"\#(group)","redriveId":"\#(id)"}"#
+            let go = #"{"dryRun":false,"group":"\#(group)","expected":1,"redriveId":"\#(id)"}"#
             #expect(try await console.change("POST", "/redrives", go).decoded(as: Report.self).sent == 1)
             // Said again it sends nothing twice.
             #expect(try await console.change("POST", "/redrives", go).decoded(as: Report.self).sent == 0)

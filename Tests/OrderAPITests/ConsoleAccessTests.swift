@@ -223,7 +223,12 @@ struct ConsoleAccessTests {
     @Test(
         "what a redrive is asked for must be said right",
         arguments: [
-            "", "{}", "[]", #"{"dryRun":"yes"}"#, #"{"dryRun":true,"group":""}"#, #"{"dryRun":true,"redriveId":""}"#,
+            "", "{}", "[]", #"{"dryRun":"yes","all":true}"#, #"{"dryRun":true,"group":""}"#,
+            #"{"dryRun":true,"all":true,"redriveId":""}"#, #"{"dryRun":true}"#, #"{"dryRun":true,"group":null}"#,
+            #"{"dryRun":true,"all":false}"#, #"{"dryRun":true,"group":"a","all":true}"#,
+            #"{"dryRun":true,"all":true,"expected":1}"#, #"{"dryRun":true,"gruop":"a","all":true}"#,
+            #"{"dryRun":false,"all":true}"#, #"{"dryRun":false,"all":true,"expected":0}"#,
+            #"{"dryRun":false,"all":true,"expected":1001}"#, #"{"dryRun":false,"all":true,"expected":"1"}"#,
         ]
     )
     func refusesUnreadableRedrives(body: String) async throws {
@@ -236,6 +241,33 @@ struct ConsoleAccessTests {
             )
             #expect(try answer.status == .unprocessableContent && code(answer) == "validation_failed")
         }
+    }
+
+    @Test("a redrive deals with no more than was expected, and with all only when that is said")
+    func readsRedrives() throws {
+        func read(_ body: String) throws -> DeadLetterDesk.Order { try .init(parsing: Data(body.utf8)) }
+        let all = try read(#"{"dryRun":true,"all":true}"#)
+        #expect(all.selection == .all && all.dryRun && all.limit == DeadLetterDesk.maximumLetters)
+        let one = try read(#"{"dryRun":false,"group":"a","expected":7,"redriveId":null}"#)
+        #expect(one.selection == .group("a") && !one.dryRun && one.limit == 7 && one.redriveId == nil)
+        #expect(throws: ValidationFailure.self) { try read(#"{"dryRun":false,"group":"a","exepcted":7}"#) }
+    }
+
+    @Test("a redrive that was cancelled before its turn sends nothing")
+    func cancelledRedrive() async throws {
+        let logger = Logger(label: "console-tests") { _ in SwiftLogNoOpLogHandler() }
+        let desk = DeadLetterDesk(
+            broker: try AMQPConfiguration(url: "amqp://nobody:none@127.0.0.1:1/none", connectionName: "test"),
+            database: try PostgresConfiguration(url: "postgres://nobody@127.0.0.1:1/none", applicationName: "test"),
+            consumer: try ConsumerClient(Settings(["CONSUMER_URL": "http://127.0.0.1:1"])),
+            logger: logger
+        )
+        let redrive = Task {
+            unsafe withUnsafeCurrentTask { unsafe $0?.cancel() }
+            return try await desk.redrive(.init(parsing: Data(#"{"dryRun":true,"all":true}"#.utf8)))
+        }
+        let failure = await #expect(throws: ProcessFailure.self) { try await redrive.value }
+        #expect(failure?.exitCode == ExitCode.temporaryFailure)
     }
 
     @Test("without a mock there are no switches, and what is away is said to be")

@@ -15,8 +15,6 @@ import ServiceRuntime
 struct ConsoleRoutes {
     /// How many of the newest orders are listed.
     private static let newestOrders = 6
-    private static let maximumRedriveIDLength = 100
-    private static let maximumGroupLength = 200
 
     private struct Trace: Encodable {
         let orderId: String
@@ -109,11 +107,7 @@ struct ConsoleRoutes {
 
     private static func order(in request: Request) async throws -> DeadLetterDesk.Order {
         let body = try await request.collectBody()
-        guard let order = try? JSONDecoder().decode(DeadLetterDesk.Order.self, from: Data(body.readableBytesView)),
-            (1...maximumRedriveIDLength).contains(order.redriveId?.unicodeScalars.count ?? 1),
-            (1...maximumGroupLength).contains(order.group?.count ?? 1)
-        else { throw Problem.redriveUnreadable }
-        return order
+        return try DeadLetterDesk.Order(parsing: Data(body.readableBytesView))
     }
 
     /// What `orderctl` would say on standard error, as a problem.
@@ -169,15 +163,6 @@ extension Problem {
         problem.retryAfterSeconds = 5
         return problem
     }()
-
-    fileprivate static let redriveUnreadable = Problem(
-        status: 422,
-        code: "validation_failed",
-        title: "The request is not valid",
-        detail:
-            #"expected {"dryRun": true or false, "group": its fingerprint or nothing for all, "redriveId": up to 100 "#
-            + "characters or nothing}"
-    )
 
     fileprivate static let noMock = Problem(
         status: 404,

@@ -36,10 +36,11 @@ actor DeadLetterDesk {
     }
 
     /// What is to be sent again.
-    struct Order: Decodable, Sendable {
-        /// Of one cause; all when not given.
-        let group: String?
+    struct Order: Sendable {
+        let selection: DeadLetterSelection
         let dryRun: Bool
+        /// The most that are dealt with: as many as a dry run has selected.
+        let limit: Int
         /// Said again it goes on, and sends nothing twice.
         let redriveId: String?
     }
@@ -139,8 +140,8 @@ actor DeadLetterDesk {
         }
         let plan = RedriveRun.Plan(
             id: order.redriveId ?? UUID.version7().text,
-            selection: order.group.map { .group($0) } ?? .all,
-            limit: Self.maximumLetters,
+            selection: order.selection,
+            limit: order.limit,
             perSecond: nil,
             isDryRun: order.dryRun,
             requestedBy: "console"
