@@ -15,6 +15,8 @@ final class TLSSession {
     private let incoming: OpaquePointer
     private let outgoing: OpaquePointer
     private let authorities: String
+    /// What ended the connection, when bytes came before it.
+    private var end: RedisError?
 
     /// Prepares a handshake with a host.
     ///
@@ -68,8 +70,10 @@ final class TLSSession {
         return false
     }
 
-    /// Takes bytes that came from the server, and gives what they hold for us.
+    /// Takes bytes that came from the server, and gives what they hold for us. An end that comes with bytes is thrown
+    /// the next time.
     func decrypt(_ bytes: ArraySlice<UInt8>) throws(RedisError) -> [UInt8] {
+        if let end { throw end }
         if !bytes.isEmpty {
             // A buffer in memory takes everything at once.
             unsafe bytes.withUnsafeBytes { unsafe _ = BIO_write(incoming, $0.baseAddress, Int32($0.count)) }
@@ -84,11 +88,16 @@ final class TLSSession {
                 plain.append(contentsOf: record[..<Int(count)])
                 continue
             }
+            let reason: String
             switch unsafe SSL_get_error(session, count) {
             case SSL_ERROR_WANT_READ: return plain
-            case SSL_ERROR_ZERO_RETURN: throw RedisError(.connectionLost, "the server closed the connection")
-            default: throw RedisError(.connectionLost, "TLS: \(Self.lastReason)")
+            case SSL_ERROR_ZERO_RETURN: reason = "the server closed the connection"
+            default: reason = "TLS: \(Self.lastReason)"
             }
+            let error = RedisError(.connectionLost, reason)
+            guard !plain.isEmpty else { throw error }
+            end = error
+            return plain
         }
     }
 
