@@ -7,7 +7,7 @@ import Testing
 /// What the operator's console tells and does, beside real processes. How it looks is tested by `make console-test`.
 @Suite("Console end to end", .serialized, .timeLimit(.minutes(5)))
 struct ConsoleTests {
-    private static let token = "a-token-of-the-tests"
+    private static let token = "a-token-of-the-tests-that-is-long-enough"
 
     @Test("all viewers are told what goes on, and since when a source says nothing; they do not keep it from ending")
     func live() async throws {
@@ -32,6 +32,8 @@ struct ConsoleTests {
             #expect(silent.snapshot.consumer.value == nil && silent.snapshot.consumer.problem != nil)
             let since = try #require(silent.snapshot.consumer.asOf)
             #expect(since < silent.now)
+            let foreign = ["Authorization": "Bearer \(Self.token)", "Host": "evil.example"]
+            #expect(try await console.web.send("GET", "/snapshot", headers: foreign).status == 421)
             // Who asks later is told the same.
             let whole: Told = try await console.get("/snapshot").decoded()
             #expect(whole.snapshot.consumer.asOf == since && whole.points.count > 3)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = Path(os.environ["JUMUN_TEST_BIN_DIR"])
 LOGS = Path(os.environ["JUMUN_TEST_RUN_DIR"]) / "log"
-TOKEN = "token-of-the-console-test"
+TOKEN = "token-of-the-console-test-long-enough"
 COMMANDS = {"data-platform": "serve", "order-api": "serve", "consumer": "run", "scheduler": "run"}
 
 

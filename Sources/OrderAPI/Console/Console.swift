@@ -51,7 +51,7 @@ struct Console {
         )
         let access = OperatorAccess(token: settings.token, port: settings.port)
         let server = makeHTTPServer(
-            router: Self.router(access: access, routes: routes, pool: pool),
+            router: Self.router(access: access, routes: routes, pool: pool, host: settings.host),
             host: settings.host,
             port: settings.port,
             name: "order-api-console",
@@ -67,12 +67,18 @@ struct Console {
     }
 
     /// Everything that the operator's port serves.
-    static func router(access: OperatorAccess, routes: ConsoleRoutes, pool: PostgresPool) -> Router<APIContext> {
+    static func router(
+        access: OperatorAccess,
+        routes: ConsoleRoutes,
+        pool: PostgresPool,
+        host: String
+    ) -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
         router.addMiddleware {
             RequestIdentity()
             ConsoleHeaders()
             Problems(pool: pool)
+            KnownHosts(listeningOn: host)
         }
         ConsolePages(access: access).add(to: router)
         routes.add(to: router.group("/console/api").add(middleware: OperatorGuard(access: access)))

@@ -4,7 +4,7 @@ import ServiceRuntime
 /// What the environment says of the operator's console.
 struct ConsoleSettings {
     static let help = """
-          OPERATOR_TOKEN  who knows it may use the operator's console at /console: 16 to 200 visible characters of
+          OPERATOR_TOKEN  who knows it may use the operator's console at /console: 32 to 200 visible characters of
                           ASCII; without it there is no console
           OPERATOR_HOST   address that the console listens on; default 127.0.0.1
           OPERATOR_PORT   port that it listens on; default 8085
@@ -14,7 +14,7 @@ struct ConsoleSettings {
                           http://host:port of the mock data platform, whose faults the console then switches
         """
 
-    private static let tokenLength = 16...200
+    private static let tokenLength = 32...200
 
     let token: String
     let host: String
@@ -29,7 +29,7 @@ struct ConsoleSettings {
         token = try settings.secret("OPERATOR_TOKEN", default: "")
         guard !token.isEmpty else { return nil }
         guard Self.tokenLength.contains(token.utf8.count), token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw SettingsError(key: "OPERATOR_TOKEN", problem: "must be 16 to 200 visible characters of ASCII")
+            throw SettingsError(key: "OPERATOR_TOKEN", problem: "must be 32 to 200 visible characters of ASCII")
         }
         host = try settings.string("OPERATOR_HOST", default: "127.0.0.1")
         port = try settings.port("OPERATOR_PORT", default: 8085)

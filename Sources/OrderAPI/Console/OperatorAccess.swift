@@ -24,7 +24,7 @@ final class OperatorAccess: Sendable {
 
     /// How long a cookie holds, in seconds: a working day.
     static let sessionSeconds = 8 * 3_600
-    /// The most wrong tokens in a minute; more are not even looked at.
+    /// The most wrong tokens in a minute that are told no more than that; the right one is taken all the while.
     static let maximumFailuresPerMinute = 10
     private static let minute = Duration.seconds(60)
 
@@ -44,19 +44,18 @@ final class OperatorAccess: Sendable {
 
     // MARK: The token
 
-    /// Whether it is the token; digests are compared, and in constant time. Throws `Problem` 429 after too many that
-    /// were not.
+    /// Whether it is the token; digests are compared, and in constant time. Throws `Problem` 429 for a wrong one after
+    /// too many: whoever guesses must not keep the operator out.
     func isToken(_ text: some StringProtocol, at now: ContinuousClock.Instant = .now) throws -> Bool {
-        let mayTry = failures.withLock { failures in
+        if SHA256.hash(data: Data(text.utf8)) == tokenDigest { return true }
+        let isTooMany = failures.withLock { failures in
             failures.removeAll { $0.duration(to: now) > Self.minute }
-            return failures.count < Self.maximumFailuresPerMinute
-        }
-        guard mayTry else { throw Problem.tooManyWrongTokens }
-        guard SHA256.hash(data: Data(text.utf8)) == tokenDigest else {
-            failures.withLock { $0.append(now) }
+            guard failures.count < Self.maximumFailuresPerMinute else { return true }
+            failures.append(now)
             return false
         }
-        return true
+        if isTooMany { throw Problem.tooManyWrongTokens }
+        return false
     }
 
     // MARK: The cookie
@@ -124,6 +123,33 @@ final class OperatorAccess: Sendable {
     }
 }
 
+/// Answers under the names of the console alone: a name of somebody else's that leads here gets nothing.
+struct KnownHosts: RouterMiddleware {
+    private let names: Set<String>
+
+    /// Loopback, and what the console listens on.
+    init(listeningOn host: String) {
+        names = ["localhost", "127.0.0.1", host.lowercased()]
+    }
+
+    func handle(
+        _ request: Request,
+        context: APIContext,
+        next: @concurrent (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        guard knows(request.head.authority) else { throw Problem.unknownHost }
+        return try await next(request, context)
+    }
+
+    /// Whether a `Host` is one of them, whatever its port.
+    func knows(_ authority: String?) -> Bool {
+        guard let text = authority?.lowercased() else { return false }
+        // An IPv6 address stands in brackets.
+        let name = text.hasPrefix("[") ? text.dropFirst().prefix { $0 != "]" } : text.prefix { $0 != ":" }
+        return names.contains(String(name))
+    }
+}
+
 /// Lets only the operator through, and changes only from the console's own page or from a program.
 struct OperatorGuard: RouterMiddleware {
     let access: OperatorAccess
@@ -151,6 +177,13 @@ extension Problem {
         detail: "sign in at /console, or send Authorization: Bearer with the operator's token"
     )
 
+    fileprivate static let unknownHost = Problem(
+        status: 421,
+        code: "unknown_host",
+        title: "This is not the console of that host",
+        detail: "the console answers to localhost, 127.0.0.1 and OPERATOR_HOST; a proxy before it must send such a Host"
+    )
+
     static let fromElsewhere = Problem(
         status: 403,
         code: "from_elsewhere",
@@ -163,7 +196,7 @@ extension Problem {
             status: 429,
             code: "too_many_wrong_tokens",
             title: "Too many wrong tokens",
-            detail: "the token was wrong ten times within a minute; wait for a minute"
+            detail: "the token was wrong ten times within a minute; wait for a minute, or send the right one"
         )
         problem.retryAfterSeconds = 60
         return problem

@@ -34,7 +34,10 @@ extension DeadLetterDesk.Order {
         case (nil, .bool(true)?): selection = .all
         default:
             selection = .all
-            note("group", "must be a text of 1 to \(Self.maximumGroupLength) characters, or instead of it \"all\": true")
+            note(
+                "group",
+                "must be a text of 1 to \(Self.maximumGroupLength) characters, or instead of it \"all\": true"
+            )
         }
         let most = DeadLetterDesk.maximumLetters
         switch fields["expected"] {
