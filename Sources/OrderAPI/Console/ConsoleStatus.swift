@@ -95,7 +95,8 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
         )
     }
 
-    /// A server that says no is worth a look: events wait meanwhile. Of one that says nothing nobody knows how it stands.
+    /// A server that says no is worth a look: events wait meanwhile. Of one that says nothing nobody knows how it
+    /// stands.
     private static func value<Value: Encodable & Sendable>(
         of reading: Reading<Value>,
         _ server: String,

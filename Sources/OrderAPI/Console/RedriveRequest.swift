@@ -9,8 +9,8 @@ extension DeadLetterDesk.Order {
     /// The most unknown fields that are named.
     private static let maximumUnknown = 20
 
-    /// Reads what a redrive is asked for, strictly: a slip must not send more than was meant. A `group` or `"all": true`
-    /// is wanted, and without `dryRun` how many are `expected`.
+    /// Reads what a redrive is asked for, strictly: a slip must not send more than was meant. A `group` or
+    /// `"all": true` is wanted, and without `dryRun` how many are `expected`.
     ///
     /// Throws `ValidationFailure` with everything that is wrong in it.
     init(parsing body: Data) throws(ValidationFailure) {
