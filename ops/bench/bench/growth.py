@@ -47,10 +47,12 @@ def memory(options):
             forget_events()
             print(f"  {placed:,} orders: {sizes[-1][1]:.1f} MB", flush=True)
     database.check(placed, placed + len(sizes) * generators.CONNECTIONS)
+    audit_seconds = database.audit()
     half = next(size for count, size in sizes if count >= placed / 2)
     last = sizes[-1][1]
     title = f"order-api memory after {options.memory_orders:,} orders"
     return [
         Figure(title, [last], "MB", at_most=200),
         Figure(f"{title}: growth over the last half", [100 * (last / half - 1)], "%", at_most=5),
+        Figure(f"orderctl audit of {options.memory_orders:,} orders", [audit_seconds], "s", at_most=10),
     ]

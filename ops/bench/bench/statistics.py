@@ -41,7 +41,7 @@ def statistics(options):
         figures += [
             Figure(f"{title}: counting it anew ÷ a run with {NEW_ROWS:,} new", ratios(full, runs),
                    at_least=50 if size == COMPARED_SIZE else None),
-            Figure(f"{title}: a run", runs, "ms"),
+            Figure(f"{title}: a run, from connecting to COMMIT", runs, "ms"),
             Figure(f"{title}: the whole process of a run", process, "ms"),
             Figure(f"{title}: counting it anew", full, "ms"),
             Figure(f"{title}: the run in which an hour ends", [turn_ms], "ms"),
@@ -77,20 +77,20 @@ class Ledger:
         return rebuilt["durationMs"]
 
     def run(self):
-        """Adds the new sales and takes them in; how long that took in the database and as a process, in ms."""
+        """Adds the new sales and takes them in; how long that took from connecting to COMMIT, and as a process, in ms."""
         self._add(NEW_ROWS, NEW_WITHIN)
         start = datetime.now(UTC)
         done = self._aggregate("run", "--at", self._at(self._until))
         elapsed = datetime.now(UTC) - start
         if done["rowsRead"] != NEW_ROWS:
             raise Broken(f"a run read {done['rowsRead']} rows, where {NEW_ROWS} were new")
-        return self._database_ms(done["run"]), elapsed / timedelta(milliseconds=1)
+        return done["durationMs"], elapsed / timedelta(milliseconds=1)
 
     def turn_the_hour(self):
         """The run that leaves an hour's sales behind, and takes in nothing; then the next goes back."""
         done = self._aggregate("run", "--at", self._at(self._until + timedelta(hours=1)))
         self._aggregate("run", "--at", self._at(self._until))
-        return self._database_ms(done["run"])
+        return done["durationMs"]
 
     def count_everything(self):
         """How long the grouping of the whole window takes, in ms."""
@@ -116,12 +116,6 @@ class Ledger:
 
     def _aggregate(self, *arguments):
         return aggregate(self._database, *arguments)
-
-    def _database_ms(self, run):
-        """From the look at what is new to the saved lists."""
-        return float(self._database.query(
-            f"SELECT 1000 * extract(epoch FROM finished_at - started_at) FROM aggregation_runs WHERE id = {run}"
-        ))
 
     @staticmethod
     def _at(moment):
