@@ -26,7 +26,7 @@ struct ConsumerSettings {
           CONSUMER_REQUEST_TIMEOUT_MS
                                   longest request, 1 to 60000 ms; default 2000
           CONSUMER_LAG_SAMPLE_MS  how often the lag's status takes one of its 10 samples,
-                                  100 to 60000 ms; default 15000
+                                  100 to 60000 ms; default 3000
           LOG_LEVEL               trace, debug, info, notice, warning, error or critical;
                                   default info
 
@@ -79,7 +79,7 @@ struct ConsumerSettings {
         )
         ordering = try settings.choice("CONSUMER_ORDERING", default: Ordering.none)
         requestTimeout = try settings.milliseconds("CONSUMER_REQUEST_TIMEOUT_MS", default: 2_000, in: 1...60_000)
-        lagSampleInterval = try settings.milliseconds("CONSUMER_LAG_SAMPLE_MS", default: 15_000, in: 100...60_000)
+        lagSampleInterval = try settings.milliseconds("CONSUMER_LAG_SAMPLE_MS", default: 3_000, in: 100...60_000)
     }
 
     private static func base(_ url: String) throws(SettingsError) -> String {

@@ -5,10 +5,17 @@ import Testing
 
 @Suite("The status of the lag, judged over a window")
 struct LagWindowTests {
-    private func status(_ samples: [(waiting: Int, settled: Int, delivered: Int)]) -> LagStatus {
+    private func status(_ samples: [(due: Int, settled: Int, delivered: Int)], postponed: Int = 0) -> LagStatus {
         var window = LagWindow()
         for sample in samples {
-            window.add(.init(waiting: sample.waiting, settled: sample.settled, delivered: sample.delivered))
+            window.add(
+                .init(
+                    due: sample.due,
+                    postponed: postponed,
+                    settled: sample.settled,
+                    delivered: sample.delivered
+                )
+            )
         }
         return window.status
     }
@@ -34,6 +41,13 @@ struct LagWindowTests {
         #expect(status((0..<10).map { (5, $0, $0) }) == .warn)
         #expect(status((0..<10).map { (50 - $0, $0, $0) }) == .ok)
         #expect(status((0..<10).map { ($0 == 5 ? 4 : 5, $0, $0) }) == .ok)
+    }
+
+    @Test("what waits for its time has not stopped")
+    func postponed() {
+        #expect(status(Array(repeating: (0, 0, 0), count: 10), postponed: 1) == .warn)
+        #expect(status((0..<10).map { (0, $0, 0) }, postponed: 1) == .stall)
+        #expect(status(Array(repeating: (1, 0, 0), count: 10), postponed: 1) == .stop)
     }
 }
 
@@ -161,6 +175,35 @@ struct LagReportTests {
         )
         let report = judgement.judge(letters, isSample: false, at: .now)
         #expect(report[.dlq]?.oldestSeconds == 20)
+    }
+
+    @Test("dead letters that somebody goes through grow no younger by it", arguments: [(119.0, 119.0), (121, 0)])
+    func walkedDeadLetters(absence: TimeInterval, age: TimeInterval) {
+        var judgement = LagJudgement()
+        let progress = measurement(depths: nil).progress
+        var ages: [TimeInterval?] = []
+        for (second, count) in [(0.0, 3), (0, 0), (absence, 0), (absence, 3)] {
+            let looked = LagMeasurement(
+                at: now.addingTimeInterval(second),
+                progress: progress,
+                circuit: .closed,
+                depths: ["dataplatform.dlq.v1": count]
+            )
+            ages.append(judgement.judge(looked, isSample: false, at: .now)[.dlq]?.oldestSeconds)
+        }
+        #expect(ages == [0, 0, 0, age])
+    }
+
+    @Test("an open circuit before events that are due is a stall at once", arguments: [(2, LagStatus.stall), (0, .ok)])
+    func openCircuit(unacked: Int, expected: LagStatus) {
+        var judgement = LagJudgement()
+        var measured = LagMeasurement(
+            at: now,
+            progress: measurement(depths: nil).progress,
+            circuit: .open(until: .now + .seconds(1))
+        )
+        measured.unacked = unacked
+        #expect(judgement.judge(measured, isSample: true, at: .now).status == expected)
     }
 
     @Test("while nobody can be asked, what waited still waits")

@@ -133,6 +133,10 @@ struct LagJudgement: Sendable {
     private var lastKnown: [LagReport.Stage: Int] = [:]
     /// Since when a stage has had messages without a gap.
     private var waitingSince: [LagReport.Stage: Date] = [:]
+    /// Since when no dead letter has been seen.
+    private var withoutDeadLetters: Date?
+    /// While somebody goes through the dead letters the broker counts none: only without any for so long are they gone.
+    private static let walkLimit: TimeInterval = 120
 
     init() {}
 
@@ -156,14 +160,20 @@ struct LagJudgement: Sendable {
             stage(.dlq, measurement.depths.map { $0[BrokerNames.deadLetterQueue] ?? 0 }, nil, measurement.at),
         ]
         for lag in stages where lag.stage != .dlq && lag.messages != nil { lastKnown[lag.stage] = lag.messages }
-        let waiting = lastKnown.values.reduce(0, +)
-        let (delivered, settled) = (measurement.progress.delivered, measurement.progress.settled)
-        rate.add(at: now, waiting: waiting, delivered: delivered)
-        if isSample { window.add(.init(waiting: waiting, settled: settled, delivered: delivered)) }
+        let sample = LagWindow.Sample(
+            due: [.outbox, .ready, .unacked].reduce(0) { $0 + (lastKnown[$1] ?? 0) },
+            postponed: lastKnown[.retry] ?? 0,
+            settled: measurement.progress.settled,
+            delivered: measurement.progress.delivered
+        )
+        rate.add(at: now, waiting: sample.waiting, delivered: sample.delivered)
+        if isSample { window.add(sample) }
+        // The circuit has judged already that requests fail.
+        let isHeldUp = measurement.circuit.isOpen && sample.due > 0
         var delays = measurement.progress.delays
         let eta = rate.etaSeconds
         return LagReport(
-            status: window.status,
+            status: isHeldUp ? max(window.status, .stall) : window.status,
             circuit: measurement.circuit.name,
             stages: stages,
             retryTiers: tiers ?? [],
@@ -188,12 +198,21 @@ struct LagJudgement: Sendable {
     ) -> LagReport.StageLag {
         guard let messages else { return .init(stage: stage) }
         guard messages > 0 else {
-            waitingSince[stage] = nil
+            if stage != .dlq || now.timeIntervalSince(seenEmpty(at: now)) >= Self.walkLimit {
+                waitingSince[stage] = nil
+            }
             return .init(stage: stage, messages: 0, oldestSeconds: 0)
         }
+        if stage == .dlq { withoutDeadLetters = nil }
         let since = waitingSince[stage] ?? now
         waitingSince[stage] = since
         return .init(stage: stage, messages: messages, oldestSeconds: max(0, now.timeIntervalSince(oldest ?? since)))
+    }
+
+    private mutating func seenEmpty(at now: Date) -> Date {
+        let since = withoutDeadLetters ?? now
+        withoutDeadLetters = since
+        return since
     }
 }
 
@@ -205,6 +224,11 @@ extension CircuitBreaker.State {
         case .halfOpen: "half_open"
         case .open: "open"
         }
+    }
+
+    /// Whether no request is tried.
+    var isOpen: Bool {
+        if case .open = self { true } else { false }
     }
 
     /// As the gauge says it.

@@ -1,13 +1,25 @@
 /// How the work stands, judged over a window and without thresholds (the rules of LinkedIn's Burrow).
-enum LagStatus: String, CaseIterable, Sendable {
+enum LagStatus: String, CaseIterable, Sendable, Comparable {
     /// Nothing waited at some time in the window, or what waits grows less.
     case ok
-    /// Events are delivered, but what waits did not grow less at any time in the window.
+    /// What waits did not grow less at any time in the window, though events are delivered or none is due.
     case warn
-    /// Messages are settled, but none is delivered.
+    /// Messages are settled, but none is delivered; or events are due and the circuit is open.
     case stall
-    /// Something waits, and nothing is settled.
+    /// Something is due, and nothing is settled.
     case stop
+
+    /// Whether it is better.
+    static func < (left: Self, right: Self) -> Bool { left.severity < right.severity }
+
+    private var severity: Int {
+        switch self {
+        case .ok: 0
+        case .warn: 1
+        case .stall: 2
+        case .stop: 3
+        }
+    }
 }
 
 /// The last samples, which the status is judged by. A value.
@@ -15,12 +27,16 @@ struct LagWindow: Sendable {
     static let size = 10
 
     struct Sample: Sendable, Equatable {
-        /// What waits before the platform: outbox, ready, in hand, in retry tiers.
-        let waiting: Int
+        /// What waits before the platform and need not: in the outbox, ready, in hand.
+        let due: Int
+        /// What waits for its time in the retry tiers.
+        let postponed: Int
         /// Settled since the start, in whatever way.
         let settled: Int
         /// Delivered since the start.
         let delivered: Int
+
+        var waiting: Int { due + postponed }
     }
 
     private var samples: [Sample] = []
@@ -35,8 +51,8 @@ struct LagWindow: Sendable {
         guard samples.count == Self.size, let first = samples.first, let last = samples.last,
             samples.allSatisfy({ $0.waiting > 0 })
         else { return .ok }
-        if last.settled == first.settled { return .stop }
-        if last.delivered == first.delivered { return .stall }
+        if last.settled == first.settled, samples.allSatisfy({ $0.due > 0 }) { return .stop }
+        if last.settled != first.settled, last.delivered == first.delivered { return .stall }
         let decreases = zip(samples, samples.dropFirst()).contains { $1.waiting < $0.waiting }
         return decreases ? .ok : .warn
     }
