@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Asks the process of the same settings whether it is ready, as the health check of a container does that has neither
+/// Asks the process of the same settings whether it serves, as the health check of a container does that has neither
 /// a shell nor curl.
 package enum HealthProbe {
     /// How long the answer may take.
@@ -10,7 +10,8 @@ package enum HealthProbe {
     /// The most bytes of an answer that are kept.
     private static let answerBytes = 16 * 1_024
 
-    /// Returns when `GET /health/ready` is answered 200 within three seconds.
+    /// Returns when `GET /health/serving` is answered 200 within three seconds: a server that is not essential may be
+    /// away, which a new process would not change.
     ///
     /// - Parameters:
     ///   - settings: `LISTEN_HOST`, and the port.
@@ -21,7 +22,7 @@ package enum HealthProbe {
         let host = reachable(try settings.string("LISTEN_HOST", default: "127.0.0.1"))
         let port = try settings.port(portKey, default: defaultPort)
         let (status, body) = try await answer(host, port)
-        guard status == 200 else { throw ProcessFailure("not ready: \(status) \(body)") }
+        guard status == 200 else { throw ProcessFailure("not serving: \(status) \(body)") }
     }
 
     /// Where to reach a process that listens on this address: "all addresses" is none to connect to.
@@ -68,7 +69,7 @@ package enum HealthProbe {
         }
         return try await channel.executeThenClose { inbound, outbound in
             let headers: HTTPHeaders = ["Host": "\(host):\(port)", "Connection": "close"]
-            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/health/ready", headers: headers)
+            let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/health/serving", headers: headers)
             try await outbound.write(.head(head))
             try await outbound.write(.end(nil))
             var (status, body) = (0, ByteBuffer())

@@ -63,6 +63,7 @@ struct DrainTests {
             #expect(ready.answer.hasPrefix("HTTP/1.1 503"))
             let serving = try Exchange(port, "GET /health/serving HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
             #expect(serving.answer.hasPrefix("HTTP/1.1 200") && !serving.answer.contains("redis"))
+            try await HealthProbe.run(settings(port), portKey: "PORT", defaultPort: 0)
         }
     }
 
