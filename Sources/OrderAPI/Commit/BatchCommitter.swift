@@ -31,7 +31,7 @@ struct BatchCommitter: Sendable {
         let start = ContinuousClock.now
         let answers = await commitOrSplit(batch)
         metrics.observe(batchSize: batch.count, duration: start.duration(to: .now))
-        for answer in answers { metrics.count(answer) }
+        for (submission, answer) in zip(batch, answers) { metrics.count(answer, to: submission.command) }
         return answers
     }
 

@@ -59,7 +59,7 @@ final class CommitEngine: Service {
         if case .placeOrder(let order) = submission.command, order.claim == nil,
             let shortages = gate.shortages(of: order.lines)
         {
-            metrics.count("sold_out")
+            metrics.count("sold_out", of: submission.command)
             return .refused(.insufficientStock(shortages), requestID: submission.requestID)
         }
         let lane = Int(submission.command.userID.rawValue % Int64(lanes.count))

@@ -60,7 +60,7 @@ final class CommitLane: Sendable {
             if isQueued {
                 arrival.yield()
             } else {
-                metrics.count("overloaded")
+                metrics.count("overloaded", of: submission.command)
                 continuation.resume(
                     throwing: Problem.unavailable("overloaded", "too many orders are waiting; try again")
                 )
@@ -114,7 +114,7 @@ final class CommitLane: Sendable {
                 return Array(late)
             }
             for waiting in late {
-                metrics.count("overloaded")
+                metrics.count("overloaded", of: waiting.submission.command)
                 waiting.continuation.resume(
                     throwing: Problem.unavailable("overloaded", "the order waited too long to be begun; try again")
                 )

@@ -1,4 +1,5 @@
 import OpsMetrics
+import OrderDomain
 import OrderStore
 
 /// What is counted about orders and their batches.
@@ -11,7 +12,7 @@ struct CommitMetrics: Sendable {
     init(_ registry: MetricsRegistry) {
         orders = registry.counter(
             "orders_total",
-            help: "Commands of the commit engine by what became of them.",
+            help: "Orders that were asked for, by what became of them.",
             labels: ["result"]
         )
         batchSizes = registry.histogram(
@@ -36,16 +37,18 @@ struct CommitMetrics: Sendable {
         durations.observe(duration)
     }
 
-    func count(_ result: String) {
+    /// Counts what became of a command, if that is an order: charges of a balance go through the same engine.
+    func count(_ result: String, of command: Command) {
+        guard case .placeOrder = command else { return }
         orders.with(result).increment()
     }
 
-    func count(_ answer: Result<CommitAnswer, any Error>) {
+    func count(_ answer: Result<CommitAnswer, any Error>, to command: Command) {
         switch answer {
-        case .success(let answer) where answer.isReplay: count("replayed")
-        case .success(let answer) where answer.answer.status < 300: count("accepted")
-        case .success: count("refused")
-        case .failure: count("failed")
+        case .success(let answer) where answer.isReplay: count("replayed", of: command)
+        case .success(let answer) where answer.answer.status < 300: count("accepted", of: command)
+        case .success: count("refused", of: command)
+        case .failure: count("failed", of: command)
         }
     }
 

@@ -278,7 +278,9 @@ extension DLQ {
                     throw ProcessFailure("no dead letter is in the group \(group); nothing was removed")
                 }
                 switch format {
-                case .text: print("removed \(grouped(removed.count)) dead letters of the group \(group)")
+                case .text:
+                    let letters = removed.count == 1 ? "1 dead letter" : "\(grouped(removed.count)) dead letters"
+                    print("removed \(letters) of the group \(group)")
                 case .json: print(try encoded(JSON(group: group, removed: removed.count)))
                 }
                 if removed.isStopped {
