@@ -223,7 +223,7 @@ let package = Package(
         .testTarget(name: "TidyTests"),
         .testTarget(name: "WebhookSignatureTests", dependencies: ["WebhookSignature"]),
         // ---- real servers
-        .testTarget(name: "AMQPTests", dependencies: ["AMQP", "TestSupport", .logging]),
+        .testTarget(name: "AMQPTests", dependencies: ["AMQP", "SeededRandom", "TestSupport", .logging]),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport", .logging]),
         .testTarget(
             name: "RankingTests",

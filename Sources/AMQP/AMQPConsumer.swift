@@ -12,6 +12,8 @@ import ThreadExecutor
 /// ``close(deadline:)``. At most `prefetch` deliveries are unsettled at a time, which also bounds what it holds.
 package actor AMQPConsumer {
     private static let goodConnectionAge = Duration.seconds(5)
+    /// How long what is done waits for the deliveries before it, to be acknowledged together with them.
+    private static let patience = Duration.milliseconds(20)
 
     private enum Phase {
         case idle, running, cancelling, cancelled, closed
@@ -32,8 +34,9 @@ package actor AMQPConsumer {
     private var isConnecting = false
     private var backoff = Backoff(base: .milliseconds(50), cap: .seconds(5))
     private var mustPause = false
-    /// The tags of this connection that are neither acknowledged nor given back.
-    private var unsettled: Set<UInt64> = []
+    /// The deliveries of this connection.
+    private var window = AcknowledgementWindow()
+    private var isAboutToTell = false
     private var buffer: Deque<AMQPDelivery> = []
     private var waiters: [(id: UInt64, continuation: CheckedContinuation<AMQPDelivery?, Never>)] = []
     private var lastWaiter: UInt64 = 0
@@ -95,18 +98,28 @@ package actor AMQPConsumer {
         try settle(delivery) { link throws(AMQPError) in try link.refuse(delivery.tag, requeue: requeue) }
     }
 
-    /// Acknowledges many deliveries in one go; returns how many of them could be told to the broker.
+    /// Acknowledges many deliveries in as few frames as it takes; returns how many of them it was not too late for.
     ///
-    /// The others are settled already or came over an earlier connection, or the connection broke: the broker gives
+    /// The others are settled already or came over an earlier connection. The broker is told at once of those before
+    /// which nothing is unsettled, and within 20 ms of the others, unless the connection breaks first: then it gives
     /// them out again.
     package func ack(_ deliveries: [AMQPDelivery]) async -> Int {
-        deliveries.count { delivery in
-            (try? settle(delivery) { link throws(AMQPError) in try link.acknowledge(delivery.tag) }) != nil
+        let count = deliveries.count { $0.generation == generation && window.finish($0.tag) }
+        if let covered = window.takeCovered() {
+            tell { link throws(AMQPError) in try link.acknowledge(covered, multiple: true) }
         }
+        if window.hasRest, !isAboutToTell {
+            isAboutToTell = true
+            Task { [weak self] in
+                try? await Task.sleep(for: Self.patience)
+                await self?.acknowledgeRest()
+            }
+        }
+        return count
     }
 
     /// How many deliveries are neither acknowledged nor given back, those that nobody has asked for yet included.
-    package var unsettledCount: Int { unsettled.count }
+    package var unsettledCount: Int { window.openCount }
 
     /// The next deliveries: waits for one, then as long as `waiting` says for others, and returns what is there.
     ///
@@ -151,9 +164,10 @@ package actor AMQPConsumer {
     /// Ends everything: what isn't settled goes back to the queue, and the sequence ends at once.
     package func close(deadline: ContinuousClock.Instant) async {
         finishCancelling()
+        acknowledgeRest()
         phase = .closed
         buffer.removeAll()
-        unsettled.removeAll()
+        window.removeAll()
         executor.unwatch()
         link?.close(deadline: min(deadline, .now + .seconds(1)))
         dropLink(because: AMQPError(.closed, "the consumer has been closed"))
@@ -191,7 +205,7 @@ package actor AMQPConsumer {
         guard case .delivery(let tag, let redelivered) = content.origin else { return }
         // After a cancel that the broker didn't answer in time nobody takes deliveries: they go back with the link.
         guard phase == .running || phase == .cancelling else { return }
-        unsettled.insert(tag)
+        window.deliver(tag)
         let delivery = AMQPDelivery(content, generation: generation, tag: tag, redelivered: redelivered)
         if waiters.isEmpty {
             buffer.append(delivery)
@@ -204,7 +218,7 @@ package actor AMQPConsumer {
         _ delivery: AMQPDelivery,
         _ tell: (Link) throws(AMQPError) -> Void
     ) throws(AMQPError) {
-        guard delivery.generation == generation, unsettled.remove(delivery.tag) != nil, let link else {
+        guard delivery.generation == generation, window.settle(delivery.tag), let link else {
             throw AMQPError(.staleDelivery, "settled already, or from an earlier connection")
         }
         do throws(AMQPError) {
@@ -214,6 +228,30 @@ package actor AMQPConsumer {
         } catch {
             dropLink(because: error)
             throw error
+        }
+    }
+
+    private func acknowledgeRest() {
+        isAboutToTell = false
+        let (covered, rest) = (window.takeCovered(), window.takeRest())
+        guard covered != nil || !rest.isEmpty else { return }
+        tell { link throws(AMQPError) in
+            link.holdBack(true)
+            defer { link.holdBack(false) }
+            if let covered { try link.acknowledge(covered, multiple: true) }
+            for tag in rest { try link.acknowledge(tag) }
+        }
+    }
+
+    /// Tells the broker something; drops the connection when it cannot be told.
+    private func tell(_ send: (Link) throws(AMQPError) -> Void) {
+        guard let link else { return }
+        do throws(AMQPError) {
+            // A few bytes for each delivery fit the socket, unless the broker has stopped reading altogether.
+            guard link.readiness().isWritable else { throw AMQPError(.connectionLost, "the broker doesn't read") }
+            try send(link)
+        } catch {
+            dropLink(because: error)
         }
     }
 
@@ -286,7 +324,7 @@ package actor AMQPConsumer {
         link = nil
         // The broker gives these out again; settling one of them now would hit another message.
         buffer.removeAll()
-        unsettled.removeAll()
+        window.removeAll()
         if connectedAt.duration(to: .now) > Self.goodConnectionAge { backoff.reset() }
         setStatus(.disconnected(error))
         if phase == .cancelling { finishCancelling() }

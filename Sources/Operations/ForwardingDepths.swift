@@ -10,17 +10,33 @@ package struct ForwardingDepths: Equatable, Sendable {
         package let messages: Int
     }
 
+    /// How many dead letters there are.
+    package enum DeadLetters: Equatable, Sendable {
+        case missing
+        case waiting(Int)
+        /// Somebody goes through them, and is given all: the broker counts none meanwhile.
+        case walked
+
+        init(_ queue: QueueDepth?) {
+            switch queue {
+            case nil: self = .missing
+            case let queue? where queue.consumers > 0: self = .walked
+            case let queue?: self = .waiting(queue.ready)
+            }
+        }
+    }
+
     /// In the forward queue, with nobody yet; nil when there is no such queue.
     package let ready: Int?
-    /// Given up; nil when there is no such queue.
-    package let deadLetters: Int?
+    /// Given up.
+    package let deadLetters: DeadLetters
     /// From the shortest delay to the longest.
     package let tiers: [Tier]
 
     /// Sorts the depths of the queues.
     package init(_ depths: [String: QueueDepth]) {
         ready = depths[BrokerNames.forwardQueue]?.ready
-        deadLetters = depths[BrokerNames.deadLetterQueue]?.ready
+        deadLetters = DeadLetters(depths[BrokerNames.deadLetterQueue])
         // A tier may have more than one queue.
         tiers = BrokerNames.retryTiersMs.map { tierMs in
             let queues = depths.filter { $0.key.hasPrefix("dataplatform.retry.\(tierMs).") }

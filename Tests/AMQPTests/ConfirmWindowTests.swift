@@ -1,3 +1,4 @@
+import SeededRandom
 import Testing
 
 @testable import AMQP
@@ -111,7 +112,7 @@ struct ConfirmWindowTests {
 
     @Test("Random answers settle every message exactly once", arguments: 0..<50)
     func random(seed: Int) {
-        var generator = SplitMix(state: UInt64(seed))
+        var generator = SplitMix64(seed: UInt64(seed))
         var window = window(sent: 200)
         var settled: [Int] = []
         while window.count > 0 {
@@ -124,18 +125,5 @@ struct ConfirmWindowTests {
             }
         }
         #expect(settled.sorted() == Array(0..<200), "seed \(seed)")
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, 2014).
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

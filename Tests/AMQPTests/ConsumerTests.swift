@@ -70,6 +70,46 @@ extension BrokerTests {
             }
         }
 
+        @Test("What is done before an earlier delivery is acknowledged by itself; the earlier one stays")
+        func outOfOrder() async throws {
+            let topology = Broker.topology()
+            try await Broker.with(topology) { inspector in
+                try await Broker.publish(Broker.messages(6, for: topology))
+                let consumer = try Broker.consumer(topology)
+                let first = await consumer.batch(upTo: 2, waiting: .seconds(1))
+                let second = await consumer.batch(upTo: 2, waiting: .seconds(1))
+                let third = await consumer.batch(upTo: 2, waiting: .seconds(1))
+                #expect(await consumer.ack(second) == 2)
+                #expect(await consumer.ack(first.suffix(1) + third) == 3)
+                #expect(await consumer.unsettledCount == 1)
+                await consumer.close(deadline: .now + .seconds(2))
+                let queue = topology.queues[0].name
+                try await eventually("the one that was not done is left") {
+                    let depth = try await inspector.depth(of: [queue], deadline: .now + .seconds(2))
+                    return depth == [queue: QueueDepth(ready: 1, consumers: 0)]
+                }
+                let next = try Broker.consumer(topology)
+                #expect(await next.batch(upTo: 9, waiting: .milliseconds(100)).map(\.messageID) == ["in-0"])
+                await next.close(deadline: .now + .seconds(2))
+            }
+        }
+
+        @Test("What is done out of order is told to the broker without another acknowledgement")
+        func outOfOrderAlone() async throws {
+            let topology = Broker.topology()
+            try await Broker.with(topology) { inspector in
+                try await Broker.publish(Broker.messages(3, for: topology))
+                let consumer = try Broker.consumer(topology, prefetch: 2)
+                let first = try await consumer.deliveries.makeAsyncIterator().require()
+                let second = await consumer.batch(upTo: 1, waiting: .zero)
+                #expect(await consumer.ack(second) == 1)
+                // The prefetch lets the third out only once the broker knows of the second.
+                #expect(await consumer.batch(upTo: 1, waiting: .zero).map(\.messageID) == ["in-2"])
+                try await consumer.ack(first)
+                await consumer.close(deadline: .now + .seconds(2))
+            }
+        }
+
         @Test("No more than the prefetch is unsettled at a time")
         func prefetch() async throws {
             let topology = Broker.topology()

@@ -77,7 +77,7 @@ struct ConsoleReadingTests {
     func missingQueue(name: String) throws {
         var snapshot = try snapshot()
         let depths = [name: QueueDepth(ready: 0, consumers: 1)]
-        snapshot.queues.take(.init(ForwardingDepths(depths)), at: Self.now)
+        snapshot.queues.take(.init(ForwardingDepths(depths), before: nil), at: Self.now)
         #expect(ConsoleStatus(snapshot).word == .stop && ConsoleStatus(snapshot).reasons.count == 1)
     }
 
@@ -162,7 +162,7 @@ struct ConsoleReadingTests {
             BrokerNames.forwardQueue: QueueDepth(ready: 0, consumers: 1),
             BrokerNames.deadLetterQueue: QueueDepth(ready: deadLetters, consumers: 0),
         ]
-        snapshot.queues.take(.init(ForwardingDepths(depths)), at: Self.now)
+        snapshot.queues.take(.init(ForwardingDepths(depths), before: nil), at: Self.now)
         return snapshot
     }
 }

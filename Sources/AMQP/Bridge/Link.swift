@@ -345,9 +345,9 @@ import ThreadExecutor
         return unsafe properties
     }
 
-    /// Acknowledges one delivery.
-    func acknowledge(_ tag: UInt64) throws(AMQPError) {
-        try unsafe check(amqp_basic_ack(state, Self.channel, tag, 0))
+    /// Acknowledges one delivery, or all up to it that the broker still waits for.
+    func acknowledge(_ tag: UInt64, multiple: Bool = false) throws(AMQPError) {
+        try unsafe check(amqp_basic_ack(state, Self.channel, tag, multiple ? 1 : 0))
     }
 
     /// Gives one delivery back, or drops (dead-letters) it.

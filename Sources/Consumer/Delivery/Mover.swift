@@ -42,11 +42,11 @@ struct Mover: Sendable {
     /// A settlement that doesn't arrive costs nothing but another delivery, which the inbox knows.
     func acknowledge(_ deliveries: [AMQPDelivery], of consumer: AMQPConsumer) async {
         guard !deliveries.isEmpty else { return }
-        let told = await consumer.ack(deliveries)
-        if told < deliveries.count {
+        let inTime = await consumer.ack(deliveries)
+        if inTime < deliveries.count {
             logger.info(
                 "not acknowledged; the broker will deliver them again",
-                metadata: ["count": .stringConvertible(deliveries.count - told)]
+                metadata: ["count": .stringConvertible(deliveries.count - inTime)]
             )
         }
     }

@@ -74,6 +74,10 @@ final class LagMonitor: Service {
         do {
             let depths = try await inspector.depth(of: LagMeasurement.queues, deadline: .now + Self.timeout)
             measurement.depths = depths.mapValues(\.ready)
+            // It has consumers while somebody goes through it, who is given all that is ready.
+            if let letters = depths[BrokerNames.deadLetterQueue], letters.consumers > 0 {
+                measurement.depths?[BrokerNames.deadLetterQueue] = nil
+            }
         } catch {
             logger.debug("queue depths are unknown", metadata: ["error": "\(error)"])
         }
@@ -108,7 +112,7 @@ struct LagMeasurement: Sendable {
     let progress: Progress.View
     let circuit: CircuitBreaker.State
     var unacked = 0
-    /// Messages that wait, by queue; nil when the broker could not be asked.
+    /// Messages that wait, by queue, without queues of which nobody can know; nil when the broker could not be asked.
     var depths: [String: Int]?
     /// Nil when PostgreSQL could not be asked.
     var outbox: Outbox?
@@ -133,10 +137,6 @@ struct LagJudgement: Sendable {
     private var lastKnown: [LagReport.Stage: Int] = [:]
     /// Since when a stage has had messages without a gap.
     private var waitingSince: [LagReport.Stage: Date] = [:]
-    /// Since when no dead letter has been seen.
-    private var withoutDeadLetters: Date?
-    /// While somebody goes through the dead letters the broker counts none: only without any for so long are they gone.
-    private static let walkLimit: TimeInterval = 120
 
     init() {}
 
@@ -157,9 +157,15 @@ struct LagJudgement: Sendable {
             ),
             stage(.unacked, measurement.unacked, measurement.progress.oldestInHand, measurement.at),
             stage(.retry, tiers?.reduce(0) { $0 + $1.messages }, measurement.progress.oldestInRetry, measurement.at),
-            stage(.dlq, measurement.depths.map { $0[BrokerNames.deadLetterQueue] ?? 0 }, nil, measurement.at),
+            // While nobody can know how many there are, there are as many as before.
+            stage(
+                .dlq,
+                measurement.depths.flatMap { $0[BrokerNames.deadLetterQueue] ?? lastKnown[.dlq] },
+                nil,
+                measurement.at
+            ),
         ]
-        for lag in stages where lag.stage != .dlq && lag.messages != nil { lastKnown[lag.stage] = lag.messages }
+        for lag in stages where lag.messages != nil { lastKnown[lag.stage] = lag.messages }
         let sample = LagWindow.Sample(
             due: [.outbox, .ready, .unacked].reduce(0) { $0 + (lastKnown[$1] ?? 0) },
             postponed: lastKnown[.retry] ?? 0,
@@ -198,21 +204,12 @@ struct LagJudgement: Sendable {
     ) -> LagReport.StageLag {
         guard let messages else { return .init(stage: stage) }
         guard messages > 0 else {
-            if stage != .dlq || now.timeIntervalSince(seenEmpty(at: now)) >= Self.walkLimit {
-                waitingSince[stage] = nil
-            }
+            waitingSince[stage] = nil
             return .init(stage: stage, messages: 0, oldestSeconds: 0)
         }
-        if stage == .dlq { withoutDeadLetters = nil }
         let since = waitingSince[stage] ?? now
         waitingSince[stage] = since
         return .init(stage: stage, messages: messages, oldestSeconds: max(0, now.timeIntervalSince(oldest ?? since)))
-    }
-
-    private mutating func seenEmpty(at now: Date) -> Date {
-        let since = withoutDeadLetters ?? now
-        withoutDeadLetters = since
-        return since
     }
 }
 

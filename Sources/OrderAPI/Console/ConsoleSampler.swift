@@ -128,7 +128,7 @@ actor ConsoleSampler: Service, CustomStringConvertible {
     private func askQueues() async {
         do {
             let depths = try await ForwardingDepths.read(sources.inspector, deadline: .now + Self.timeout)
-            snapshot.queues.take(.init(depths), at: Date())
+            snapshot.queues.take(.init(depths, before: snapshot.queues.value), at: Date())
         } catch {
             snapshot.queues.fail("\(error)")
         }

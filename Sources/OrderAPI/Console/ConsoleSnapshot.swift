@@ -59,13 +59,21 @@ struct ConsoleSnapshot: Encodable, Sendable {
         let ready: Int?
         let retrying: Int
         let retryTiers: [ForwardingDepths.Tier]
-        let deadLetters: Int?
+        /// Nil when there is no such queue, or nobody has counted yet.
+        private(set) var deadLetters: Int?
+        let hasDeadLetterQueue: Bool
 
-        init(_ depths: ForwardingDepths) {
+        /// While somebody goes through the dead letters nobody can count them: they are as many as `before`.
+        init(_ depths: ForwardingDepths, before: Queues?) {
             ready = depths.ready
             retrying = depths.retrying
             retryTiers = depths.tiers
-            deadLetters = depths.deadLetters
+            hasDeadLetterQueue = depths.deadLetters != .missing
+            switch depths.deadLetters {
+            case .missing: break
+            case .waiting(let count): deadLetters = count
+            case .walked: deadLetters = before?.deadLetters
+            }
         }
     }
 

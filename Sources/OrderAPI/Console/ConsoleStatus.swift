@@ -85,11 +85,11 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
     {
         guard let queues = value(of: queues, "RabbitMQ", &found) else { return }
         if queues.ready == nil { found.append((.stop, "RabbitMQ has no queue \(BrokerNames.forwardQueue).")) }
-        guard let letters = queues.deadLetters else {
+        guard queues.hasDeadLetterQueue else {
             found.append((.stop, "RabbitMQ has no queue \(BrokerNames.deadLetterQueue)."))
             return
         }
-        guard letters > 0 else { return }
+        guard let letters = queues.deadLetters, letters > 0 else { return }
         found.append(
             (.warn, letters == 1 ? "A dead letter waits for you." : "\(grouped(letters)) dead letters wait for you.")
         )

@@ -98,7 +98,11 @@ struct LagReading {
         switch depths {
         case .success(let depths):
             ready.messages = depths.ready
-            deadLetters.messages = depths.deadLetters
+            switch depths.deadLetters {
+            case .missing: deadLetters.messages = nil
+            case .waiting(let count): deadLetters.messages = count
+            case .walked: break  // The consumer says how many there were before.
+            }
             tiers = depths.tiers
             retry.messages = depths.retrying
             if ready.messages == nil { problems.append("the broker has no queue \(BrokerNames.forwardQueue)") }
