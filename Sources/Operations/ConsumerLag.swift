@@ -10,6 +10,14 @@ package struct ConsumerLag: Decodable, Sendable {
         package let oldestSeconds: Double?
     }
 
+    /// A retry tier.
+    package struct Tier: Decodable, Sendable {
+        /// Its delay, in milliseconds.
+        package let tierMs: Int
+        /// The age of the oldest event in it, in seconds; nil when the consumer does not know.
+        package let oldestSeconds: Double?
+    }
+
     /// From the commit to the platform's answer.
     package struct EndToEnd: Decodable, Sendable {
         package let p50Ms: Double?
@@ -23,6 +31,7 @@ package struct ConsumerLag: Decodable, Sendable {
     /// How it stands with the data platform: `closed`, `half_open` or `open`.
     package let circuit: String
     package let stages: [Stage]
+    package let retryTiers: [Tier]
     package let endToEnd: EndToEnd?
     package let consumePerSecond: Double?
     package let drainEtaSeconds: Double?

@@ -234,14 +234,31 @@ package enum OutboxStore {
         _ = try await connection.pipeline(parkings + [acks], deadline: deadline)
     }
 
-    /// How many events are not confirmed yet, when the oldest of them happened, and how many are parked.
+    /// What waits in the outbox.
+    package struct Pending: Sendable {
+        /// Events that are not confirmed yet; a shard's are counted up to 10,000.
+        package let count: Int64
+        /// Whether a shard has more than are counted.
+        package let isAtLeast: Bool
+        /// When the oldest of them happened.
+        package let oldest: Date?
+        /// Events that the broker can never take.
+        package let parked: Int64
+    }
+
+    /// Counts what waits; throws `PostgresError`.
     package static func pending(
         on connection: PostgresConnection,
         deadline: ContinuousClock.Instant
-    ) async throws -> (count: Int64, oldest: Date?, parked: Int64) {
+    ) async throws -> Pending {
         let rows = try await connection.query(Statements.pending, deadline: deadline)
         let row = rows[rows.startIndex]
-        return (try row.get("pending"), try row.get("oldest"), try row.get("parked"))
+        return Pending(
+            count: try row.get("pending"),
+            isAtLeast: try row.get("is_at_least"),
+            oldest: try row.get("oldest"),
+            parked: try row.get("parked")
+        )
     }
 }
 
@@ -494,7 +511,8 @@ extension OutboxStore {
         static let pending = SQLStatement(
             "outbox_pending",
             """
-            SELECT coalesce(sum(waiting.count), 0)::bigint AS pending, min(waiting.oldest) AS oldest,
+            SELECT coalesce(sum(waiting.count), 0)::bigint AS pending,
+                   coalesce(bool_or(waiting.count >= 10000), false) AS is_at_least, min(waiting.oldest) AS oldest,
                    (SELECT count(*) FROM outbox_parked WHERE redriven_at IS NULL) AS parked
             FROM generate_series(0, 7) AS owned (shard)
             CROSS JOIN LATERAL (

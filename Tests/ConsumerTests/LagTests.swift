@@ -5,13 +5,18 @@ import Testing
 
 @Suite("The status of the lag, judged over a window")
 struct LagWindowTests {
-    private func status(_ samples: [(due: Int, settled: Int, delivered: Int)], postponed: Int = 0) -> LagStatus {
+    private func status(
+        _ samples: [(due: Int, settled: Int, delivered: Int)],
+        postponed: Int = 0,
+        isAtLeast: Bool = false
+    ) -> LagStatus {
         var window = LagWindow()
         for sample in samples {
             window.add(
                 .init(
                     due: sample.due,
                     postponed: postponed,
+                    isAtLeast: isAtLeast,
                     settled: sample.settled,
                     delivered: sample.delivered
                 )
@@ -41,6 +46,7 @@ struct LagWindowTests {
         #expect(status((0..<10).map { (5, $0, $0) }) == .warn)
         #expect(status((0..<10).map { (50 - $0, $0, $0) }) == .ok)
         #expect(status((0..<10).map { ($0 == 5 ? 4 : 5, $0, $0) }) == .ok)
+        #expect(status((0..<10).map { (80_000, $0, $0) }, isAtLeast: true) == .ok)
     }
 
     @Test("what waits for its time has not stopped")
@@ -69,6 +75,18 @@ struct DrainRateTests {
         #expect(rate.etaSeconds == .infinity)
         rate.add(at: start + .seconds(21), waiting: 0, delivered: 1_700)
         #expect(rate.etaSeconds == 0)
+    }
+
+    @Test("while more waits than can be counted nobody knows when the last one is done")
+    func uncounted() {
+        var rate = DrainRate()
+        rate.add(at: start, waiting: nil, delivered: 0)
+        rate.add(at: start + .seconds(5), waiting: nil, delivered: 500)
+        #expect(rate.etaSeconds == .infinity)
+        rate.add(at: start + .seconds(10), waiting: 800, delivered: 1_000)
+        #expect(rate.etaSeconds == .infinity)
+        rate.add(at: start + .seconds(20), waiting: 400, delivered: 1_400)
+        #expect(rate.etaSeconds == 10)
     }
 
     @Test("what is older than the window is forgotten")
@@ -132,7 +150,7 @@ struct LagReportTests {
             settled: 0,
             lastTaken: now.addingTimeInterval(-7),
             oldestInHand: now.addingTimeInterval(-3),
-            oldestInRetry: nil,
+            oldestInTier: [2_000: now.addingTimeInterval(-1)],
             delays: DelayWindow()
         )
         var measurement = LagMeasurement(at: now, progress: view, circuit: .halfOpen)
@@ -157,8 +175,8 @@ struct LagReportTests {
             at: .now
         )
         #expect(report.stages.map(\.messages) == [9, 5, 2, 5, 3])
-        #expect(report.stages.map(\.oldestSeconds) == [60, 7, 3, 0, 0])
-        #expect(report.retryTiers.filter { $0.messages > 0 } == [.init(tierMs: 2_000, messages: 5)])
+        #expect(report.stages.map(\.oldestSeconds) == [60, 7, 3, 1, 0])
+        #expect(report.retryTiers.filter { $0.messages > 0 } == [.init(tierMs: 2_000, messages: 5, oldestSeconds: 1)])
         #expect(report.circuit == "half_open")
     }
 
@@ -195,8 +213,26 @@ struct LagReportTests {
         #expect(seen.map { $0?.oldestSeconds } == [nil, 0, 1, 2, 0, 0])
     }
 
-    @Test("an open circuit before events that are due is a stall at once", arguments: [(2, LagStatus.stall), (0, .ok)])
-    func openCircuit(unacked: Int, expected: LagStatus) {
+    @Test("what is ready came after the queue was last seen empty")
+    func readyAge() {
+        var judgement = LagJudgement()
+        let progress = measurement(depths: nil).progress
+        var ages: [TimeInterval?] = []
+        for (second, count) in [(0.0, 1), (1, 0), (3, 2), (4, 2)] as [(TimeInterval, Int)] {
+            let looked = LagMeasurement(
+                at: now.addingTimeInterval(second),
+                progress: progress,
+                circuit: .closed,
+                depths: ["dataplatform.forward.v1": count]
+            )
+            ages.append(judgement.judge(looked, isSample: false, at: .now)[.ready]?.oldestSeconds)
+        }
+        #expect(ages == [7, 0, 2, 3])
+    }
+
+    @Test("before a circuit that is not closed something that waits is a stall at once", arguments: [2, 0])
+    func openCircuit(unacked: Int) {
+        let expected = unacked > 0 ? LagStatus.stall : .ok
         var judgement = LagJudgement()
         var measured = LagMeasurement(
             at: now,
@@ -225,7 +261,7 @@ struct LagReportTests {
         let report = judgement.judge(measurement(depths: nil), isSample: false, at: .now)
         let text = String(decoding: try report.json(), as: UTF8.self)
         for part in [
-            #""status":"ok""#, #""circuit":"half_open""#, #""stage":"outbox""#, #""messages":null"#,
+            #""status":"stall""#, #""circuit":"half_open""#, #""stage":"outbox""#, #""messages":null"#,
             #""oldestSeconds":null"#, #""p50Ms":null"#, #""p99Ms":null"#, #""windowSeconds":300"#, #""samples":0"#,
             #""consumePerSecond":0"#, #""drainEtaSeconds":null"#, #""asOf":"2023-11-14T22:13:20.000Z""#,
         ] {

@@ -14,7 +14,7 @@ struct LagReadingTests {
         {"status":"warn","circuit":"half_open","stages":[{"stage":"outbox","messages":null,"oldestSeconds":null},
         {"stage":"ready","messages":1,"oldestSeconds":2.5},{"stage":"unacked","messages":4,"oldestSeconds":3},
         {"stage":"retry","messages":9,"oldestSeconds":130},{"stage":"dlq","messages":1,"oldestSeconds":90000}],
-        "retryTiers":[],"endToEnd":{"p50Ms":12.4,"p99Ms":2340,"windowSeconds":300,"samples":1203},
+        "retryTiers":[{"tierMs":1000,"messages":6,"oldestSeconds":3.2}],"endToEnd":{"p50Ms":12.4,"p99Ms":2340,"windowSeconds":300,"samples":1203},
         "consumePerSecond":42,"drainEtaSeconds":75,"asOf":"2026-01-31T09:05:00.250Z"}
         """
     private static let depths: [String: Int] = [
@@ -26,7 +26,7 @@ struct LagReadingTests {
         var reading = LagReading(at: Date(timeIntervalSince1970: 1_769_850_300))
         reading.take(consumer)
         reading.take(outbox: .success(.init(waiting: .init(messages: 7, oldestSeconds: 0.4), parked: 2)))
-        let depths = Self.depths.mapValues { QueueDepth(ready: $0, consumers: 1) }
+        let depths = Self.depths.mapValues { QueueDepth(ready: $0, consumers: 0) }
         reading.take(queues: .success(ForwardingDepths(depths)))
         reading.judge()
         return reading
@@ -43,10 +43,23 @@ struct LagReadingTests {
             ]
         )
         for line in [
-            "1 s 7", "5 min 1", "dead letters 3 1 d 1 h", "parked 2",
+            "1 s 7 3 s", "5 min 1 unknown", "dead letters 3 1 d 1 h", "parked 2",
             "commit to platform p50 12 ms, p99 2 s of 1,203 in 5 min",
             "forwarded 42.0 a second", "drained in 1 min 15 s",
         ] { #expect(lines.contains(line), "\(line)") }
+    }
+
+    @Test("more than can be counted is said to be more; while somebody goes through the dead letters, their number stays")
+    func uncounted() throws {
+        var reading = LagReading(at: Date())
+        reading.take(.success(try JSONDecoder().decode(ConsumerLag.self, from: Data(Self.told.utf8))))
+        let waiting = LagReading.Waiting(messages: 80_000, isAtLeast: true, oldestSeconds: 61)
+        reading.take(outbox: .success(.init(waiting: waiting, parked: 0)))
+        let walked = [BrokerNames.deadLetterQueue: QueueDepth(ready: 0, consumers: 1)]
+        reading.take(queues: .success(ForwardingDepths(walked)))
+        let lines = lines(of: reading)
+        #expect(lines.contains("outbox 80,000+ 1 min 1 s"))
+        #expect(lines.contains("dead letters 1 1 d 1 h"))
     }
 
     /// Without the spaces that make columns line up.
@@ -64,7 +77,7 @@ struct LagReadingTests {
         #expect(lines.contains("! the consumer cannot be reached at x: no ages, no rate"))
         #expect(lines.contains("ready 12,000 unknown"))
         let json = try encoded(reading.json)
-        #expect(json.contains(#"{"messages":12000,"oldestSeconds":null,"stage":"ready"}"#), "\(json)")
+        #expect(json.contains(#"{"isAtLeast":false,"messages":12000,"oldestSeconds":null,"stage":"ready"}"#), "\(json)")
         var idle = LagReading(at: Date())
         idle.take(.failure(silent))
         idle.judge()

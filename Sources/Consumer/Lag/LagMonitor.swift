@@ -85,7 +85,11 @@ final class LagMonitor: Service {
             let deadline = ContinuousClock.now + Self.timeout
             measurement.outbox = try await pool.withConnection(deadline: deadline) { connection in
                 let pending = try await OutboxStore.pending(on: connection, deadline: deadline)
-                return LagMeasurement.Outbox(pending: Int(pending.count), oldest: pending.oldest)
+                return LagMeasurement.Outbox(
+                    pending: Int(pending.count),
+                    isAtLeast: pending.isAtLeast,
+                    oldest: pending.oldest
+                )
             }
         } catch {
             logger.debug("the outbox's depth is unknown", metadata: ["error": "\(error)"])
@@ -98,15 +102,17 @@ final class LagMonitor: Service {
 struct LagMeasurement: Sendable {
     struct Outbox: Sendable, Equatable {
         let pending: Int
+        /// Whether there are more than were counted.
+        var isAtLeast = false
         let oldest: Date?
     }
 
-    /// The queues whose depths count.
+    /// The queues whose depths count, in the order of the events' way: one that moves on meanwhile is rather counted
+    /// twice than not at all.
     static let queues =
-        [BrokerNames.forwardQueue, BrokerNames.deadLetterQueue]
-        + BrokerNames.retryTiersMs.flatMap {
+        BrokerNames.retryTiersMs.flatMap {
             [BrokerNames.retryQueue(delayMs: $0), BrokerNames.lateRetryQueue(delayMs: $0)]
-        }
+        } + [BrokerNames.forwardQueue, BrokerNames.deadLetterQueue]
 
     let at: Date
     let progress: Progress.View
@@ -123,7 +129,13 @@ struct LagMeasurement: Sendable {
             BrokerNames.retryTiersMs.map { delayMs in
                 let onTime = depths[BrokerNames.retryQueue(delayMs: delayMs)] ?? 0
                 let late = depths[BrokerNames.lateRetryQueue(delayMs: delayMs)] ?? 0
-                return LagReport.Tier(tierMs: delayMs, messages: onTime + late)
+                let messages = onTime + late
+                let oldest = messages > 0 ? progress.oldestInTier[delayMs] : nil
+                return LagReport.Tier(
+                    tierMs: delayMs,
+                    messages: messages,
+                    oldestSeconds: oldest.map { max(0, at.timeIntervalSince($0)) }
+                )
             }
         }
     }
@@ -137,6 +149,8 @@ struct LagJudgement: Sendable {
     private var lastKnown: [LagReport.Stage: Int] = [:]
     /// Since when a stage has had messages without a gap.
     private var waitingSince: [LagReport.Stage: Date] = [:]
+    /// When the forward queue was last seen empty: what is in it came later.
+    private var readyEmptyAt: Date?
 
     init() {}
 
@@ -147,16 +161,17 @@ struct LagJudgement: Sendable {
         at now: ContinuousClock.Instant
     ) -> LagReport {
         let tiers = measurement.tiers
+        if measurement.depths?[BrokerNames.forwardQueue] == 0 { readyEmptyAt = measurement.at }
         let stages = [
             stage(.outbox, measurement.outbox?.pending, measurement.outbox?.oldest, measurement.at),
             stage(
                 .ready,
                 measurement.depths.map { $0[BrokerNames.forwardQueue] ?? 0 },
-                measurement.progress.lastTaken,
+                [measurement.progress.lastTaken, readyEmptyAt].compactMap(\.self).max(),
                 measurement.at
             ),
             stage(.unacked, measurement.unacked, measurement.progress.oldestInHand, measurement.at),
-            stage(.retry, tiers?.reduce(0) { $0 + $1.messages }, measurement.progress.oldestInRetry, measurement.at),
+            stage(.retry, tiers?.reduce(0) { $0 + $1.messages }, measurement.progress.oldestInTier.values.min(), measurement.at),
             // While nobody can know how many there are, there are as many as before.
             stage(
                 .dlq,
@@ -169,13 +184,14 @@ struct LagJudgement: Sendable {
         let sample = LagWindow.Sample(
             due: [.outbox, .ready, .unacked].reduce(0) { $0 + (lastKnown[$1] ?? 0) },
             postponed: lastKnown[.retry] ?? 0,
+            isAtLeast: measurement.outbox?.isAtLeast ?? false,
             settled: measurement.progress.settled,
             delivered: measurement.progress.delivered
         )
-        rate.add(at: now, waiting: sample.waiting, delivered: sample.delivered)
+        rate.add(at: now, waiting: sample.isAtLeast ? nil : sample.waiting, delivered: sample.delivered)
         if isSample { window.add(sample) }
         // The circuit has judged already that requests fail.
-        let isHeldUp = measurement.circuit.isOpen && sample.due > 0
+        let isHeldUp = measurement.circuit != .closed && sample.waiting > 0
         var delays = measurement.progress.delays
         let eta = rate.etaSeconds
         return LagReport(
@@ -221,11 +237,6 @@ extension CircuitBreaker.State {
         case .halfOpen: "half_open"
         case .open: "open"
         }
-    }
-
-    /// Whether no request is tried.
-    var isOpen: Bool {
-        if case .open = self { true } else { false }
     }
 
     /// As the gauge says it.

@@ -24,9 +24,11 @@ struct LagReport: Sendable, Equatable, Encodable {
         var oldestSeconds: Double?
     }
 
-    struct Tier: Sendable, Equatable, Encodable {
+    struct Tier: Sendable, Equatable {
         let tierMs: Int
         let messages: Int
+        /// The age of the oldest event that this consumer has moved there, in seconds; nil when it knows of none.
+        var oldestSeconds: Double?
     }
 
     struct EndToEnd: Sendable, Equatable {
@@ -104,6 +106,20 @@ extension LagReport.StageLag: Encodable {
         try lag.encode(stage, forKey: .stage)
         try lag.encode(messages, forKey: .messages)
         try lag.encode(oldestSeconds?.toHundredths, forKey: .oldestSeconds)
+    }
+}
+
+extension LagReport.Tier: Encodable {
+    private enum CodingKeys: String, CodingKey {
+        case tierMs, messages, oldestSeconds
+    }
+
+    /// With null for what is not known.
+    func encode(to encoder: any Encoder) throws {
+        var tier = encoder.container(keyedBy: CodingKeys.self)
+        try tier.encode(tierMs, forKey: .tierMs)
+        try tier.encode(messages, forKey: .messages)
+        try tier.encode(oldestSeconds?.toHundredths, forKey: .oldestSeconds)
     }
 }
 

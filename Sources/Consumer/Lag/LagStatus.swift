@@ -4,7 +4,7 @@ enum LagStatus: String, CaseIterable, Sendable, Comparable {
     case ok
     /// What waits did not grow less at any time in the window, though events are delivered or none is due.
     case warn
-    /// Messages are settled, but none is delivered; or events are due and the circuit is open.
+    /// Messages are settled, but none is delivered; or something waits and the circuit is not closed.
     case stall
     /// Something is due, and nothing is settled.
     case stop
@@ -31,6 +31,8 @@ struct LagWindow: Sendable {
         let due: Int
         /// What waits for its time in the retry tiers.
         let postponed: Int
+        /// Whether more waits than could be counted, so that nobody sees it grow less.
+        var isAtLeast = false
         /// Settled since the start, in whatever way.
         let settled: Int
         /// Delivered since the start.
@@ -53,7 +55,7 @@ struct LagWindow: Sendable {
         else { return .ok }
         if last.settled == first.settled, samples.allSatisfy({ $0.due > 0 }) { return .stop }
         if last.settled != first.settled, last.delivered == first.delivered { return .stall }
-        let decreases = zip(samples, samples.dropFirst()).contains { $1.waiting < $0.waiting }
+        let decreases = zip(samples, samples.dropFirst()).contains { $1.isAtLeast || $1.waiting < $0.waiting }
         return decreases ? .ok : .warn
     }
 }
@@ -63,9 +65,10 @@ struct DrainRate: Sendable {
     /// Long enough to be steady, short enough to be now.
     static let window = Duration.seconds(30)
 
-    private var points: [(at: ContinuousClock.Instant, waiting: Int, delivered: Int)] = []
+    private var points: [(at: ContinuousClock.Instant, waiting: Int?, delivered: Int)] = []
 
-    mutating func add(at now: ContinuousClock.Instant, waiting: Int, delivered: Int) {
+    /// Adds what waits, nil when it is more than could be counted, and what has been delivered since the start.
+    mutating func add(at now: ContinuousClock.Instant, waiting: Int?, delivered: Int) {
         points.append((now, waiting, delivered))
         points.removeAll { $0.at.duration(to: now) > Self.window }
     }
@@ -76,11 +79,14 @@ struct DrainRate: Sendable {
         return Double(last.delivered - first.delivered) / (first.at.duration(to: last.at) / .seconds(1))
     }
 
-    /// Zero when nothing waits, infinite when it doesn't grow less.
+    /// Zero when nothing waits, infinite when it doesn't grow less as far as anybody can see.
     var etaSeconds: Double {
-        guard let first = points.first, let last = points.last, last.waiting > 0 else { return 0 }
-        guard last.at > first.at, first.waiting > last.waiting else { return .infinity }
-        let perSecond = Double(first.waiting - last.waiting) / (first.at.duration(to: last.at) / .seconds(1))
-        return Double(last.waiting) / perSecond
+        guard let last = points.last, last.waiting != 0 else { return 0 }
+        let counted = points.drop { $0.waiting == nil }
+        guard let first = counted.first, let before = first.waiting, let now = last.waiting, last.at > first.at,
+            before > now
+        else { return .infinity }
+        let perSecond = Double(before - now) / (first.at.duration(to: last.at) / .seconds(1))
+        return Double(now) / perSecond
     }
 }

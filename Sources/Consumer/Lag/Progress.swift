@@ -12,9 +12,16 @@ final class Progress: Sendable {
         let lastTaken: Date?
         /// When the oldest of the events in hand happened.
         let oldestInHand: Date?
-        /// When the oldest event happened that waits in a retry tier, as far as this process has moved it there.
-        let oldestInRetry: Date?
+        /// When the oldest event happened that waits in a retry tier, by the tier's delay in milliseconds, as far as
+        /// this process has moved it there.
+        let oldestInTier: [Int: Date]
         let delays: DelayWindow
+    }
+
+    /// What leaves a retry tier in the same second.
+    private struct Leaving: Hashable {
+        let tierMs: Int
+        let second: Int64
     }
 
     private struct Shared {
@@ -23,8 +30,8 @@ final class Progress: Sendable {
         var lastTaken: Date?
         /// How many events in hand happened in each second, by the second.
         var inHand: [Int64: Int] = [:]
-        /// The oldest event that leaves the tiers in each second; as many as the longest tier has seconds.
-        var inRetry: [Int64: Date] = [:]
+        /// The oldest event that leaves a tier in each second; as many as the tiers have seconds.
+        var inTiers: [Leaving: Date] = [:]
         var delays = DelayWindow()
     }
 
@@ -62,21 +69,24 @@ final class Progress: Sendable {
 
     func movedToTier(_ tierMs: Int, occurredAt: Date) {
         let due = Date().addingTimeInterval(Double(BrokerNames.lateDelayMs(tierMs)) / 1_000).second
+        let leaving = Leaving(tierMs: tierMs, second: due)
         shared.withLock { shared in
             shared.settled += 1
-            shared.inRetry[due] = min(shared.inRetry[due] ?? occurredAt, occurredAt)
+            shared.inTiers[leaving] = min(shared.inTiers[leaving] ?? occurredAt, occurredAt)
         }
     }
 
     func view(at now: Date) -> View {
         shared.withLock { shared in
-            shared.inRetry = shared.inRetry.filter { $0.key >= now.second }
+            shared.inTiers = shared.inTiers.filter { $0.key.second >= now.second }
             return View(
                 delivered: shared.delivered,
                 settled: shared.settled,
                 lastTaken: shared.lastTaken,
                 oldestInHand: shared.inHand.keys.min().map { Date(timeIntervalSince1970: Double($0)) },
-                oldestInRetry: shared.inRetry.values.min(),
+                oldestInTier: shared.inTiers.reduce(into: [:]) { oldest, entry in
+                    oldest[entry.key.tierMs] = min(oldest[entry.key.tierMs] ?? entry.value, entry.value)
+                },
                 delays: shared.delays
             )
         }

@@ -28,7 +28,7 @@ struct BrokerExamination {
             let depths = try await inspector.depth(of: topology.queues.map(\.name), deadline: deadline)
             findings = [.ok("rabbitmq", "reached at \(broker)")] + Self.topology(drift, of: topology)
             findings.append(Self.consumers(depths[BrokerNames.forwardQueue], isHeldBack))
-            findings.append(Self.deadLetters(depths[BrokerNames.deadLetterQueue]))
+            findings.append(Self.deadLetters(ForwardingDepths(depths).deadLetters))
         } catch {
             findings = [
                 .fail("rabbitmq", "\(error)", "start it, or correct AMQP_URL; until then events wait in the outbox")
@@ -84,14 +84,19 @@ struct BrokerExamination {
         )
     }
 
-    private static func deadLetters(_ queue: QueueDepth?) -> Finding {
-        let count = queue?.ready ?? 0
-        guard count > 0 else { return .ok("dead letters", "none") }
-        return .warn(
-            "dead letters",
-            "\(grouped(count)) wait for a person",
-            "orderctl dlq list --group-by fingerprint, then dlq redrive or dlq purge"
-        )
+    private static func deadLetters(_ letters: ForwardingDepths.DeadLetters) -> Finding {
+        switch letters {
+        case .missing: .fail("dead letters", "their queue is missing", "restart the consumer: it declares its queues")
+        case .walked:
+            .unknown("dead letters", "somebody goes through them now, and has them all", "ask again in a moment")
+        case .waiting(0): .ok("dead letters", "none")
+        case .waiting(let count):
+            .warn(
+                "dead letters",
+                "\(grouped(count)) wait for a person",
+                "orderctl dlq list --group-by fingerprint, then dlq redrive or dlq purge"
+            )
+        }
     }
 
     // MARK: Over the management plugin

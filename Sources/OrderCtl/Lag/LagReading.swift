@@ -9,6 +9,8 @@ import ServiceRuntime
 struct LagReading {
     struct Waiting: Equatable {
         var messages: Int?
+        /// Whether there are more than were counted.
+        var isAtLeast = false
         var oldestSeconds: Double?
     }
 
@@ -36,6 +38,8 @@ struct LagReading {
     private(set) var retry = Waiting()
     private(set) var deadLetters = Waiting()
     private(set) var tiers: [ForwardingDepths.Tier] = []
+    /// The age of the oldest event in a retry tier, in seconds, by its delay in milliseconds.
+    private var tierAges: [Int: Double] = [:]
     private(set) var endToEnd: EndToEnd?
     private(set) var consumePerSecond: Double?
     private(set) var drainEtaSeconds: Double?
@@ -55,6 +59,7 @@ struct LagReading {
             status = lag.status
             circuit = lag.circuit
             for stage in lag.stages { take(stage) }
+            for tier in lag.retryTiers { tierAges[tier.tierMs] = tier.oldestSeconds }
             consumePerSecond = lag.consumePerSecond
             drainEtaSeconds = lag.drainEtaSeconds
             endToEnd = lag.endToEnd.map {
@@ -168,7 +173,8 @@ extension LagReading {
         add("unacked", unacked, to: &table)
         add("retry", retry, to: &table)
         for tier in tiers {
-            table.add(["  \(spoken(seconds: Double(tier.tierMs) / 1_000))", grouped(tier.messages), ""])
+            let waiting = Waiting(messages: tier.messages, oldestSeconds: tierAges[tier.tierMs])
+            add("  \(spoken(seconds: Double(tier.tierMs) / 1_000))", waiting, to: &table)
         }
         add("dead letters", deadLetters, to: &table)
         table.add(["parked", parked.map(grouped) ?? "unknown", ""])
@@ -176,7 +182,7 @@ extension LagReading {
     }
 
     private func add(_ name: String, _ waiting: Waiting, to table: inout TextTable) {
-        let messages = waiting.messages.map(grouped) ?? "unknown"
+        let messages = waiting.messages.map { grouped($0) + (waiting.isAtLeast ? "+" : "") } ?? "unknown"
         let age = waiting.messages == 0 ? "-" : waiting.oldestSeconds.map { spoken(seconds: $0) } ?? "unknown"
         table.add([name, messages, age])
     }
@@ -196,13 +202,22 @@ extension LagReading {
         struct Stage: Encodable {
             let stage: String
             let messages: Nullable<Int>
+            /// Whether there are more than `messages`.
+            let isAtLeast: Bool
             let oldestSeconds: Nullable<Double>
 
             init(_ stage: String, _ waiting: Waiting) {
                 self.stage = stage
                 messages = Nullable(waiting.messages)
+                isAtLeast = waiting.isAtLeast
                 oldestSeconds = Nullable(waiting.messages == 0 ? nil : waiting.oldestSeconds)
             }
+        }
+
+        struct Tier: Encodable {
+            let tierMs: Int
+            let messages: Int
+            let oldestSeconds: Nullable<Double>
         }
 
         struct Delays: Encodable {
@@ -222,7 +237,7 @@ extension LagReading {
         let status: String
         let circuit: Nullable<String>
         let stages: [Stage]
-        let retryTiers: [ForwardingDepths.Tier]
+        let retryTiers: [Tier]
         let parked: Nullable<Int>
         let endToEnd: Nullable<Delays>
         let consumePerSecond: Nullable<Double>
@@ -237,7 +252,10 @@ extension LagReading {
                 Stage("outbox", reading.outbox), Stage("ready", reading.ready), Stage("unacked", reading.unacked),
                 Stage("retry", reading.retry), Stage("dlq", reading.deadLetters),
             ]
-            retryTiers = reading.tiers
+            retryTiers = reading.tiers.map { tier in
+                let age = tier.messages == 0 ? nil : reading.tierAges[tier.tierMs]
+                return Tier(tierMs: tier.tierMs, messages: tier.messages, oldestSeconds: Nullable(age))
+            }
             parked = Nullable(reading.parked)
             endToEnd = Nullable(reading.endToEnd.map(Delays.init))
             consumePerSecond = Nullable(reading.consumePerSecond)

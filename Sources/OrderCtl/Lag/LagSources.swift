@@ -39,7 +39,11 @@ struct LagSources {
                 try await OutboxStore.pending(on: connection, deadline: .now + Self.timeout)
             }
             let age = pending.oldest.map { max(0, Date().timeIntervalSince($0)) }
-            let waiting = LagReading.Waiting(messages: Int(pending.count), oldestSeconds: age)
+            let waiting = LagReading.Waiting(
+                messages: Int(pending.count),
+                isAtLeast: pending.isAtLeast,
+                oldestSeconds: age
+            )
             return .success(LagReading.Outbox(waiting: waiting, parked: Int(pending.parked)))
         } catch {
             return .failure(error)

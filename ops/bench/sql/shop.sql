@@ -3,7 +3,8 @@
 
 TRUNCATE users, products, orders, order_items, payments, balance_history, sales_ledger, outbox_events,
     order_transitions, stock_adjustments, idempotency_keys, event_deliveries, delivery_attempts, sales_hourly,
-    sales_window, aggregation_runs, popular_snapshot
+    sales_window, aggregation_runs, popular_snapshot,
+    import_users, import_products, import_orders
     RESTART IDENTITY CASCADE;
 
 INSERT INTO users (name, email, balance, version, created_at, updated_at)
