@@ -306,7 +306,8 @@ extension RankingStore {
         /// them is no part of the totals yet.
         ///
         /// Rows that are there are updated and the others inserted: an upsert of each costs twice as much. What was
-        /// updated is told from the rest by grouping and not by a join, which ``planForNewRows`` makes a nested loop.
+        /// updated is told from the rest by grouping and not by a join, which ``planForNewRows`` makes a nested loop. In
+        /// the order of the keys, since neighbours are found in the same pages.
         static let takeNew = SQLStatement(
             "ranking_take_new",
             """
@@ -318,6 +319,7 @@ extension RankingStore {
                         OR txid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
                     AND NOT pg_visible_in_snapshot(txid, $1::text::pg_snapshot)
                 GROUP BY 1, 2
+                ORDER BY 1, 2
             ), raised_hour AS (
                 UPDATE sales_hourly kept
                 SET quantity = kept.quantity + new.quantity, amount = kept.amount + new.amount
@@ -351,6 +353,7 @@ extension RankingStore {
                     SELECT product_id, quantity, amount FROM new WHERE hour >= $3 AND hour < $4
                 ) part
                 GROUP BY product_id
+                ORDER BY product_id
             ), raised_total AS (
                 UPDATE sales_window total
                 SET quantity = total.quantity + change.quantity, amount = total.amount + change.amount
