@@ -20,7 +20,7 @@ struct SettingsTests {
         #expect(settings.limits == limits)
         #expect(settings.ordering == .none)
         #expect(settings.signingKeys == nil)
-        #expect(settings.lagSampleInterval == .seconds(15))
+        #expect(settings.lagSampleInterval == .seconds(3))
         #expect(settings.requestTimeout == .seconds(2))
     }
 
