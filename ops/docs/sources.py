@@ -40,6 +40,24 @@ def settings():
     return found
 
 
+def setting_texts():
+    """What `--help` of the executables says of each key of the environment, by key. Further lines of a text are set in
+    deeper than its key."""
+    found = {}
+    for text in swift().values():
+        key, column = None, 0
+        for line in text.splitlines():
+            begun = re.match(r"( {10,16})([A-Z]+(?:_[A-Z]+)+)(?: {2,}(\S.*))?$", line)
+            if begun:
+                key, column = begun[2], len(begun[1]) + 2
+                found.setdefault(key, []).append(begun[3] or "")
+            elif key and re.match(rf" {{{column + 1},}}\S", line):
+                found[key][-1] += " " + line.strip()
+            else:
+                key = None
+    return found
+
+
 def make_targets():
     return set(re.findall(r"^([a-z-]+): ##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
