@@ -26,8 +26,8 @@ ENV PATH=/usr/local/bin \
     SCHEDULE_FILE=/usr/local/share/jumun/schedule.toml \
     SWAGGER_UI_DIR=/usr/local/share/jumun/swagger-ui
 USER 65532:65532
-# 8080 order-api, 8081 consumer, 8082 scheduler, 8083 data-platform
-EXPOSE 8080 8081 8082 8083
+# 8080 order-api, 8081 consumer, 8082 scheduler, 8083 data-platform, 8085 the console of order-api
+EXPOSE 8080 8081 8082 8083 8085
 # That of order-api; compose.yaml names the others'.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 CMD ["order-api", "health"]
 CMD ["order-api", "serve"]

@@ -1,5 +1,6 @@
 """references.py FILE…: what a schema does not see in compose.yaml and in manifests that are put together: files, ConfigMaps,
-Secrets, ports and labels that are named but not there, and containers that are allowed more than they need."""
+Secrets, ports, services and labels that are named but not there, containers that are allowed more than they need, a console
+that cannot be reached, and rollouts that need more connections than PostgreSQL's role has."""
 
 import re
 import sys
@@ -14,6 +15,11 @@ SECRETS = {
                        "cleaner-url"},
     "jumun-servers": {"amqp-url", "redis-url", "platform-signing-keys"},
 }
+# Role of a Deployment's process, the most connections to PostgreSQL that one opens, and how many more with a console; those
+# of docs/deployment.md. COMMIT_LANES is taken to be 1.
+CONNECTIONS = {"order-api": ("jumun_api", 7, 3), "consumer": ("jumun_consumer", 2, 0),
+               "scheduler": ("jumun_scheduler", 4, 0)}
+CONSOLE_PORT = 8085
 
 
 def compose_faults(document):
@@ -28,10 +34,14 @@ def compose_faults(document):
             if not port.startswith("127.0.0.1:"):
                 yield f"{name}: port {port} is not on loopback"
         for key, value in (service.get("environment") or {}).items():
-            if re.search(r"PASS|SECRET|KEYS|AUTH", key) and not re.fullmatch(r"\$\{\w+:\?[^}]+\}", value):
+            if re.search(r"PASS|SECRET|KEYS|AUTH|TOKEN", key) and not re.fullmatch(r"\$\{\w+:\?[^}]+\}", value):
                 yield f"{name}: {key} must come from .env, without a default"
             if re.search(r"://\w*:(?!\$\{\w+:\?)[^@/]*@", value):
                 yield f"{name}: {key} has a password that does not come from .env"
+            for host in re.findall(r"(?:://|@)([a-z][a-z-]*):\d", str(value)):
+                if host not in document["services"]:
+                    yield f"{name}: {key} names {host}, which is no service"
+        yield from console_faults(name, service)
         for other in service.get("depends_on", {}):
             if other not in document["services"]:
                 yield f"{name}: depends on {other}, which is no service"
@@ -41,6 +51,20 @@ def compose_faults(document):
             yield f"{name}: keeps capabilities"
         if service.get("logging", {}).get("options", {}).get("max-size") is None:
             yield f"{name}: its log grows without end"
+
+
+def console_faults(name, service):
+    """A console that listens where nobody can reach it. From outside of its container loopback cannot be reached."""
+    environment = service.get("environment") or {}
+    if "OPERATOR_TOKEN" not in environment:
+        return
+    if environment.get("OPERATOR_HOST", "127.0.0.1") != "0.0.0.0":
+        yield f"{name}: its console listens within the container alone: OPERATOR_HOST must be 0.0.0.0"
+    if f"127.0.0.1:{CONSOLE_PORT}:{CONSOLE_PORT}" not in service.get("ports", []):
+        yield f"{name}: the console's port {CONSOLE_PORT} is not published"
+    for key in ("CONSUMER_URL", "SCHEDULER_URL"):
+        if key not in environment:
+            yield f"{name}: its console does not know {key}"
 
 
 def pod_of(item):
@@ -68,6 +92,32 @@ def container_faults(where, pod, container, config_maps):
         yield f"{where}: has no limit of memory"
 
 
+def limit_of(role):
+    """How many connections sql/roles.sql allows it."""
+    return int(re.search(rf"ALTER ROLE {role} .*CONNECTION LIMIT (\d+)", (ROOT / "sql/roles.sql").read_text())[1])
+
+
+def rollout_faults(deployment, scaler):
+    """Whether the processes of a rollout, at the autoscaler's most, have room among their role's connections."""
+    name, spec = deployment["metadata"]["name"], deployment["spec"]
+    if name not in CONNECTIONS:
+        return
+    pod = spec["template"]["spec"]
+    if spec.get("minReadySeconds", 0) < pod["terminationGracePeriodSeconds"]:
+        yield f"Deployment {name}: more than one process may be ending: minReadySeconds < terminationGracePeriodSeconds"
+    if scaler and "replicas" in spec:
+        yield f"Deployment {name}: replicas would be set again by each apply, whatever the autoscaler has made of it"
+    role, connections, of_console = CONNECTIONS[name]
+    if any(each["name"] == "OPERATOR_TOKEN" for each in pod["containers"][0]["env"]):
+        connections += of_console
+    running = scaler["spec"]["maxReplicas"] if scaler else spec["replicas"]
+    # The one before may still be ending when the next is replaced; of a single one there is none before.
+    ending = 1 if running > 1 else 0
+    most = (running + spec["strategy"]["rollingUpdate"]["maxSurge"] + ending) * connections
+    if most > limit_of(role):
+        yield f"Deployment {name}: a rollout may open {most} connections, and {role} has {limit_of(role)}"
+
+
 def kubernetes_faults(items):
     config_maps = {each["metadata"]["name"] for each in items if each["kind"] == "ConfigMap"}
     pods = {f"{each['kind']} {each['metadata']['name']}": pod_of(each) for each in items
@@ -75,6 +125,10 @@ def kubernetes_faults(items):
     for where, pod in pods.items():
         for container in pod["spec"]["containers"]:
             yield from container_faults(where, pod["spec"], container, config_maps)
+    scalers = {each["spec"]["scaleTargetRef"]["name"]: each for each in items if each["kind"] == "HorizontalPodAutoscaler"}
+    for item in items:
+        if item["kind"] == "Deployment":
+            yield from rollout_faults(item, scalers.get(item["metadata"]["name"]))
     for item in items:
         where = f"{item['kind']} {item['metadata']['name']}"
         selector = item.get("spec", {}).get("selector", {})
