@@ -23,8 +23,9 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 -- Connection limits. The server takes 100 and keeps 3 for superusers:
---   api 40 (a process opens at most 10 with its console: three of them, and one that is being replaced) + aggregator 10
---   + scheduler 10 + consumer 5 + audit 10 + cleaner 2 + owner 20 (migrations and orderctl) = 97, so that no process can lock another one out.
+--   api 40 (a process opens at most 7, 10 with its console; how many that allows in a rollout: docs/deployment.md)
+--   + aggregator 10 + scheduler 10 + consumer 5 + audit 10 + cleaner 2 + owner 20 (migrations and orderctl) = 97, so that
+--   no process can lock another one out.
 ALTER ROLE jumun_owner      LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 20 PASSWORD :'owner_password';
 ALTER ROLE jumun_api        LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 40 PASSWORD :'api_password';
 ALTER ROLE jumun_consumer   LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT 5  PASSWORD :'consumer_password';
