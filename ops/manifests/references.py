@@ -1,6 +1,6 @@
-"""references.py FILE…: what a schema does not see in compose.yaml and in manifests that are put together: files, ConfigMaps,
-Secrets, ports, services and labels that are named but not there, containers that are allowed more than they need, a console
-that cannot be reached, and rollouts that need more connections than PostgreSQL's role has."""
+"""references.py FILE…: what a schema does not see in compose.yaml and in manifests that are put together: files,
+ConfigMaps, Secrets, ports, services and labels that are named but not there, containers that are allowed more than
+they need, a console that cannot be reached, and rollouts that need more connections than PostgreSQL's role has."""
 
 import re
 import sys
@@ -15,8 +15,8 @@ SECRETS = {
                        "cleaner-url"},
     "jumun-servers": {"amqp-url", "redis-url", "platform-signing-keys"},
 }
-# Role of a Deployment's process, the most connections to PostgreSQL that one opens, and how many more with a console; those
-# of docs/deployment.md. COMMIT_LANES is taken to be 1.
+# Role of a Deployment's process, the most connections to PostgreSQL that one opens, and how many more with a console;
+# those of docs/deployment.md. COMMIT_LANES is taken to be 1.
 CONNECTIONS = {"order-api": ("jumun_api", 7, 3), "consumer": ("jumun_consumer", 2, 0),
                "scheduler": ("jumun_scheduler", 4, 0)}
 CONSOLE_PORT = 8085
@@ -125,7 +125,8 @@ def kubernetes_faults(items):
     for where, pod in pods.items():
         for container in pod["spec"]["containers"]:
             yield from container_faults(where, pod["spec"], container, config_maps)
-    scalers = {each["spec"]["scaleTargetRef"]["name"]: each for each in items if each["kind"] == "HorizontalPodAutoscaler"}
+    scalers = {each["spec"]["scaleTargetRef"]["name"]: each for each in items
+               if each["kind"] == "HorizontalPodAutoscaler"}
     for item in items:
         if item["kind"] == "Deployment":
             yield from rollout_faults(item, scalers.get(item["metadata"]["name"]))
