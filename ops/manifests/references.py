@@ -103,14 +103,14 @@ def rollout_faults(deployment, scaler):
     if name not in CONNECTIONS:
         return
     pod = spec["template"]["spec"]
-    if spec.get("minReadySeconds", 0) < pod["terminationGracePeriodSeconds"]:
-        yield f"Deployment {name}: more than one process may be ending: minReadySeconds < terminationGracePeriodSeconds"
     if scaler and "replicas" in spec:
         yield f"Deployment {name}: replicas would be set again by each apply, whatever the autoscaler has made of it"
     role, connections, of_console = CONNECTIONS[name]
     if any(each["name"] == "OPERATOR_TOKEN" for each in pod["containers"][0]["env"]):
         connections += of_console
     running = scaler["spec"]["maxReplicas"] if scaler else spec["replicas"]
+    if running > 1 and spec.get("minReadySeconds", 0) < pod["terminationGracePeriodSeconds"]:
+        yield f"Deployment {name}: more than one process may be ending: minReadySeconds < terminationGracePeriodSeconds"
     # The one before may still be ending when the next is replaced; of a single one there is none before.
     ending = 1 if running > 1 else 0
     most = (running + spec["strategy"]["rollingUpdate"]["maxSurge"] + ending) * connections
