@@ -67,8 +67,9 @@ private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws
         logger: logger
     )
     let jobs = try makeJobs(settings, store: JobRunStore(pool), metrics: JobMetrics(registry), logger: logger)
+    let rankingRuns = RankingRuns(pool: pool, metrics: RankingMetrics(registry), logger: logger)
     // Stopped from the last to the first: the jobs, then what tells of them.
-    try await ServiceProcess.run([http, jobs], logger: logger)
+    try await ServiceProcess.run([http, rankingRuns, jobs], logger: logger)
     await pool.close()
 }
 

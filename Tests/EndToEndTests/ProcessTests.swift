@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 extension EndToEndTests {
-    @Test("the scheduler runs the aggregator when its minute comes, and stops on SIGTERM")
+    @Test("the scheduler runs the aggregator when its minute comes, tells of the run, and stops on SIGTERM")
     func scheduler() async throws {
         try await System.with { system in
             let user = try await system.createUser()
@@ -16,6 +16,15 @@ extension EndToEndTests {
             try await system.eventually("the popular list shows what was sold", within: .seconds(75)) {
                 let popular = try await system.popular("limit=1")
                 return popular.source == "redis" && popular.data.first?.quantity == 4
+            }
+            for sample in [
+                #"popular_aggregation_runs_total{trigger="schedule",result="published"} 1"#,
+                "popular_aggregation_duration_seconds_count 1",
+                "popular_aggregation_last_success_timestamp_seconds 1",
+            ] {
+                try await system.eventually("/metrics has \(sample)", within: .seconds(10)) {
+                    try await system.web(of: .scheduler).get("/metrics").body.contains(sample)
+                }
             }
             try await system.stop(.scheduler)
         }
