@@ -10,12 +10,12 @@ package import Redis
 /// | key | what |
 /// |---|---|
 /// | `popular:3d:current` | the current version: `epoch-run` |
-/// | `popular:3d:{version}:quantity`, `…:amount` | sorted sets: product id with leading zeros, score = −value |
+/// | `popular:3d:{version}:quantity`, `…:amount` | sorted sets: product id, score = place in the list, from 1 |
 /// | `popular:3d:{version}:totals` | hash: product id → `quantity:amount` |
 /// | `popular:3d:{version}:meta` | hash: `mode`, `from_ms`, `to_ms`, `length` of the lists |
 ///
-/// Scores are negative so that reading upwards gives the largest first and, among equals, the lower id. They are exact
-/// up to 2⁵³.
+/// A score is the place and not the value: scores are doubles, which do not tell large values apart, and so the order is
+/// the database's own.
 package struct RankingBoard: Sendable {
     /// What a reader gets.
     package struct List: Hashable, Sendable {
@@ -107,9 +107,9 @@ package struct RankingBoard: Sendable {
         let version = text(run.version)
         var commands: [RedisCommand] = [["MULTI"]]
         for ranking in Ranking.allCases {
-            commands += replace(key(version, ranking.rawValue), with: scores(lists[ranking] ?? [], by: ranking))
+            commands += replace(key(version, ranking.rawValue), with: places(in: lists[ranking] ?? []))
         }
-        let totals = products.flatMap { [member($0.productID), "\($0.quantity):\($0.amount.minorUnits)"] }
+        let totals = products.flatMap { ["\($0.productID.rawValue)", "\($0.quantity):\($0.amount.minorUnits)"] }
         commands += replace(key(version, "totals"), with: totals.isEmpty ? [] : ["HSET"] + totals)
         commands += replace(
             key(version, "meta"),
@@ -195,19 +195,9 @@ package struct RankingBoard: Sendable {
         return numbers.count == 2 ? RankingVersion(epoch: numbers[0], run: numbers[1]) : nil
     }
 
-    /// 19 digits hold every id, and make the order of texts the order of numbers.
-    private func member(_ product: ProductID) -> String {
-        let digits = String(product.rawValue)
-        return String(repeating: "0", count: max(0, 19 - digits.count)) + digits
-    }
-
-    private func scores(_ list: [RankedProduct], by ranking: Ranking) -> [String] {
+    private func places(in list: [RankedProduct]) -> [String] {
         guard !list.isEmpty else { return [] }
-        return ["ZADD"]
-            + list.flatMap { product in
-                let value = ranking == .quantity ? product.quantity : product.amount.minorUnits
-                return ["\(-value)", member(product.productID)]
-            }
+        return ["ZADD"] + list.enumerated().flatMap { ["\($0 + 1)", "\($1.productID.rawValue)"] }
     }
 
     /// The commands that write a key anew; `command` is a verb and its arguments, or nothing for an empty value.

@@ -92,6 +92,24 @@ struct RankingBoardTests {
         }
     }
 
+    @Test("the order is the list's own, also of values that a double does not tell apart, and of equal ones")
+    func exactOrder() async throws {
+        try await Market.with { market in
+            let large: Int64 = 1 << 53
+            let list = try [(10, large + 1), (2, large), (9, large), (11, large), (1, 1)].map { (id: Int64, value: Int64) in
+                RankedProduct(
+                    productID: try #require(ProductID(id)),
+                    quantity: value,
+                    amount: Money(minorUnits: value)
+                )
+            }
+            _ = try await market.board.publish(run(1), lists: [.quantity: list, .amount: list], deadline: deadline)
+            for ranking in Ranking.allCases {
+                #expect(try await market.board.read(ranking, limit: 5, deadline: deadline)?.products == list)
+            }
+        }
+    }
+
     @Test("only the current version stays: the one before expires within a minute, and so does one that came late")
     func expires() async throws {
         try await Market.with { market in
