@@ -15,7 +15,8 @@ struct Run: AsyncParsableCommand {
             While another run is going, or when the scheduler has started a later one that is saved already, nothing \
             is done and the exit code is 75. When Redis cannot be reached the run \
             is kept, a line on standard error says so, and the exit code is 69: the ranking is served from \
-            PostgreSQL until a later run is published.
+            PostgreSQL until a later run is published. That a newer run stands in Redis already is no failure, unless \
+            this database does not know it.
 
             \(Aggregator.windows)
 
