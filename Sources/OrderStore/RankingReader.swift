@@ -10,8 +10,8 @@ extension RankingStore {
 
     /// What a process that runs again and again asks before it does.
     package struct Standing: Hashable, Sendable {
-        /// Whether a run would change anything: there are new rows, the window's hours or its mode are others, or the
-        /// last run is a minute old.
+        /// Whether a run would change anything: there are new rows, the time of a sale has come that the last run saw as
+        /// one to come, the window's hours or its mode are others, or the last run is a minute old.
         package let isDue: Bool
         /// The last run's; nil before the first.
         package let version: RankingVersion?
@@ -35,7 +35,7 @@ extension RankingStore {
                     ReaderStatements.standing,
                     [
                         .text(mode.rawValue), .timestamp(window.firstHour), .timestamp(window.endHour),
-                        .timestamp(now - longestRest), .timestamp(now + longestRest),
+                        .timestamp(now - longestRest), .timestamp(now + longestRest), .timestamp(now),
                     ]
                 ),
             ],
@@ -192,6 +192,8 @@ extension RankingStore {
         static let all = [standing, selectRuns, selectRunsAfter, selectList, mark, state]
 
         /// No row before the first run, and null where the last one is of an older schema.
+        ///
+        /// A sale after the window's end is one that a run has seen and not counted: the clock of order-api is ahead.
         static let standing = SQLStatement(
             "ranking_standing",
             """
@@ -204,6 +206,9 @@ extension RankingStore {
                    AND NOT EXISTS (
                        SELECT FROM pg_snapshot_xip(last.target) AS running (txid)
                        JOIN sales_ledger l ON l.txid = running.txid
+                   )
+                   AND NOT EXISTS (
+                       SELECT FROM sales_ledger WHERE sold_at > last.window_to AND sold_at <= $6
                    ) AS is_up_to_date,
                    (
                        SELECT mismatches

@@ -108,7 +108,7 @@ private struct History {
             switch random.below(10) {
             case 0..<5: Double(random.below(300_000)) / 1_000
             // Ahead of the aggregator's clock.
-            case 5: -Double(random.below(5_400_000)) / 1_000
+            case 5: -Double(random.below(random.chance(50) ? 60_000 : 5_400_000)) / 1_000
             default: Double(random.below(100 * 3_600_000)) / 1_000
             }
         let product = Int64(1 + random.below(8))
@@ -206,14 +206,25 @@ private struct History {
             isOff < 0.000_002 && run.window.mode == mode,
             "the window is \(run.window), not \(window)"
         )
-        let standing = try await RankingStore.standing(mode, at: clock, on: witness, deadline: .now + Shop.timeout)
-        let hasNews = try await Oracle.hasNews(since: run.version.run, on: witness)
-        check(standing.isDue == hasNews, "another run is due: \(standing.isDue), not \(hasNews)")
+        try await checkStanding(after: run)
         if random.chance(30) {
             let verification = try await RankingStore.verify(on: witness, deadline: .now + Shop.timeout)
             check(verification.mismatches == 0, "verification: \(verification.differences)")
         }
         if random.chance(80) { try await publish(outcome) } else { unpublished.append(outcome) }
+    }
+
+    /// Within the minute that a run may stand, at once or later.
+    private mutating func checkStanding(after run: AggregationRun) async throws {
+        let later = random.chance(50) ? clock : clock + Double(1 + random.below(59_000)) / 1_000
+        let standing = try await RankingStore.standing(mode, at: later, on: witness, deadline: .now + Shop.timeout)
+        func hours(_ time: Date) -> [Date] {
+            let window = RankingWindow(mode, endingAt: time)
+            return [window.firstHour, window.endHour]
+        }
+        let hasNews = try await Oracle.hasNews(since: run.version.run, until: later, on: witness)
+        let isDue = hasNews || hours(clock) != hours(later)
+        check(standing.isDue == isDue, "another run is due \(later.timeIntervalSince(clock)) s later: \(standing.isDue), not \(isDue)")
     }
 
     /// A process that stood still for long.

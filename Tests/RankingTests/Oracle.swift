@@ -60,9 +60,10 @@ enum Oracle {
         return [.quantity: list(\.quantity), .amount: list(\.amount.minorUnits)]
     }
 
-    /// Whether there is something that the run's snapshot does not see.
-    static func hasNews(since run: Int64, on connection: PostgresConnection) async throws -> Bool {
-        try await connection.query(news, [.int64(run)], deadline: .now + Shop.timeout)[0].get("has_news")
+    /// Whether there is something that the run's snapshot does not see, or that was still to come and has come since.
+    static func hasNews(since run: Int64, until now: Date, on connection: PostgresConnection) async throws -> Bool {
+        try await connection.query(news, [.int64(run), .timestamp(now)], deadline: .now + Shop.timeout)[0]
+            .get("has_news")
     }
 
     private static let count = SQLStatement(
@@ -81,8 +82,9 @@ enum Oracle {
         "oracle_news",
         """
         SELECT EXISTS (
-            SELECT FROM sales_ledger
-            WHERE NOT pg_visible_in_snapshot(txid, (SELECT target FROM aggregation_runs WHERE id = $1))
+            SELECT FROM sales_ledger l
+            JOIN aggregation_runs r ON r.id = $1
+            WHERE NOT pg_visible_in_snapshot(l.txid, r.target) OR l.sold_at > r.window_to AND l.sold_at <= $2
         ) AS has_news
         """
     )

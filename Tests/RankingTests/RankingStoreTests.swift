@@ -77,6 +77,23 @@ struct RankingStoreTests {
         }
     }
 
+    @Test("a sale of a clock that is ahead is counted as soon as its time has come")
+    func clockAhead() async throws {
+        try await Market.with { market in
+            try await market.sell(Sale(1, 5, at: noon + 0.5))
+            #expect(try await market.run(at: noon).quantities == [])
+            let connection = try await market.shop.connect()
+            func isDue(at time: Date) async throws -> Bool {
+                try await RankingStore.standing(.rolling, at: time, on: connection, deadline: .now + Shop.timeout).isDue
+            }
+            #expect(try await !isDue(at: noon + 0.499))
+            #expect(try await isDue(at: noon + 0.5))
+            #expect(try await market.run(at: noon + 1).quantities == [[1, 5]])
+            #expect(try await !isDue(at: noon + 2))
+            await connection.close()
+        }
+    }
+
     @Test("a list has the best 1,000 of more products")
     func longList() async throws {
         try await Market.with { market in
