@@ -198,23 +198,23 @@ package enum RankingStore {
                 .text(request.trigger.rawValue), .text(window.mode.rawValue), .timestamp(window.from),
                 .timestamp(window.to), .timestamp(window.firstHour), .timestamp(window.endHour),
                 .timestamp(taken.keptFrom), .bool(hasForeignRows), .int64(taken.rowsRead),
-                .int64(taken.productsTouched), .timestamp(startedAt), .timestamp(max(startedAt, Date())),
+                .int64(taken.productsTouched), .timestamp(startedAt),
                 request.fence.map { .int64($0) } ?? .null,
             ],
             deadline: deadline
         )
-        guard let row = rows.first else { throw Outdated() }
-        let run = try AggregationRun(row: row)
+        guard let number = try rows.first?.get("id", as: Int64.self) else { throw Outdated() }
         let list = [
-            PostgresValue.int64(run.version.run), .int64(Int64(listLimit)), .timestamp(window.firstHour),
+            PostgresValue.int64(number), .int64(Int64(listLimit)), .timestamp(window.firstHour),
             .timestamp(window.from), .timestamp(window.to), .timestamp(window.endHour),
         ]
         let saved = try await connection.pipeline(
             [
                 PostgresStep(Statements.planForLists),
                 PostgresStep(Statements.saveLists, list),
-                PostgresStep(Statements.forgetLists, [.int64(run.version.run - listsKept)]),
-                PostgresStep(Statements.forgetRuns, [.int64(run.version.run - runsKept)]),
+                PostgresStep(Statements.forgetLists, [.int64(number - listsKept)]),
+                PostgresStep(Statements.forgetRuns, [.int64(number - runsKept)]),
+                PostgresStep(Statements.finishRun, [.int64(number)]),
                 PostgresStep(.commit),
                 PostgresStep(Statements.unlock, [.int64(lockKey)]),
             ],
@@ -225,7 +225,7 @@ package enum RankingStore {
             let ranking: Ranking = try row.choice("ranking")
             lists[ranking, default: []].append(try RankedProduct(row: row))
         }
-        return Outcome(run: run, lists: lists)
+        return Outcome(run: try AggregationRun(row: saved[4][0]), lists: lists)
     }
 }
 
@@ -233,7 +233,7 @@ extension RankingStore {
     enum Statements {
         static let all = [
             tryLock, unlock, selectProgress, planForNewRows, takeNew, forgetHours, forgetProducts, insertRun,
-            planForLists, saveLists, forgetLists, forgetRuns,
+            planForLists, saveLists, forgetLists, forgetRuns, finishRun,
         ]
 
         /// One snapshot for the whole run, so that all its tables speak of the same sales.
@@ -420,7 +420,7 @@ extension RankingStore {
                 target, rows_read, products_touched, started_at, finished_at, fence, incarnation, epoch
             )
             SELECT $1, $2, $4, $3, $4, $5, $6, $7, $8, coalesce(last.target, pg_current_snapshot()),
-                pg_current_snapshot(), $9, $10, $11::timestamptz, $12, $13::bigint, here.incarnation,
+                pg_current_snapshot(), $9, $10, $11::timestamptz, $11, $12::bigint, here.incarnation,
                 CASE
                     WHEN last.incarnation = here.incarnation THEN last.epoch
                     ELSE greatest(
@@ -434,9 +434,8 @@ extension RankingStore {
                 ORDER BY id DESC
                 LIMIT 1
             ) last ON true
-            WHERE NOT EXISTS (SELECT FROM aggregation_runs WHERE fence > $13::bigint)
-            RETURNING id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
-                finished_at, publication, mismatches
+            WHERE NOT EXISTS (SELECT FROM aggregation_runs WHERE fence > $12::bigint)
+            RETURNING id
             """
         )
 
@@ -521,6 +520,19 @@ extension RankingStore {
             """
             DELETE FROM aggregation_runs
             WHERE id <= $1
+            """
+        )
+
+        /// The last statement before COMMIT. How long it took is measured by the database's clock, since that of the
+        /// aggregator, which says when it began, may be another.
+        static let finishRun = SQLStatement(
+            "ranking_finish_run",
+            """
+            UPDATE aggregation_runs
+            SET finished_at = started_at + greatest(clock_timestamp() - transaction_timestamp(), interval '0')
+            WHERE id = $1
+            RETURNING id, epoch, trigger, mode, window_from, window_to, rows_read, products_touched, started_at,
+                finished_at, publication, mismatches
             """
         )
     }

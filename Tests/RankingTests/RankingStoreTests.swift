@@ -94,6 +94,27 @@ struct RankingStoreTests {
         }
     }
 
+    @Test("how long a run took is told with its lists")
+    func duration() async throws {
+        try await Market.with { market in
+            try await market.execute(
+                """
+                CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END';
+                CREATE TRIGGER slow AFTER INSERT ON popular_snapshot EXECUTE FUNCTION slow();
+                """
+            )
+            let start = ContinuousClock.now
+            let run = try await market.run(at: noon).run
+            let duration = Duration.seconds(run.finishedAt.timeIntervalSince(run.startedAt))
+            #expect(duration >= .milliseconds(300) && duration <= ContinuousClock.now - start)
+            let connection = try await market.shop.connect()
+            let saved = try await RankingStore.runs(limit: 1, on: connection, deadline: .now + Shop.timeout)
+            #expect(saved == [run])
+            await connection.close()
+        }
+    }
+
     @Test("a list has the best 1,000 of more products")
     func longList() async throws {
         try await Market.with { market in

@@ -1,0 +1,1 @@
+REVOKE UPDATE (finished_at) ON aggregation_runs FROM jumun_aggregator;
