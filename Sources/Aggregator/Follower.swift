@@ -124,7 +124,8 @@ struct AggregationMetrics: Sendable {
     private let runs: MetricFamily<Counter>
     private let duration: Histogram
     private let lastSuccess: Gauge
-    private let mismatches: Gauge
+    /// A family without labels, which is not there while there is nothing to tell.
+    private let mismatches: MetricFamily<Gauge>
 
     init(_ registry: MetricsRegistry) {
         runs = registry.counter(
@@ -143,7 +144,8 @@ struct AggregationMetrics: Sendable {
         )
         mismatches = registry.gauge(
             "popular_aggregation_verify_mismatch",
-            help: "How many values the last verification found wrong."
+            help: "How many values the last verification found wrong; not there before the first.",
+            labels: []
         )
     }
 
@@ -164,6 +166,6 @@ struct AggregationMetrics: Sendable {
     }
 
     func setMismatches(_ count: Int64?) {
-        mismatches.set(Double(count ?? 0))
+        if let count { mismatches.with().set(Double(count)) }
     }
 }

@@ -61,7 +61,7 @@ struct RankingMetrics: Sendable {
     private let duration: Histogram
     // Families without labels, which are not there while there is nothing to tell.
     private let lastSuccess: MetricFamily<Gauge>
-    private let mismatches: Gauge
+    private let mismatches: MetricFamily<Gauge>
 
     init(_ registry: MetricsRegistry) {
         runs = registry.counter(
@@ -82,7 +82,8 @@ struct RankingMetrics: Sendable {
         )
         mismatches = registry.gauge(
             "popular_aggregation_verify_mismatch",
-            help: "How many values the last verification found wrong."
+            help: "How many values the last verification found wrong; not there before the first.",
+            labels: []
         )
     }
 
@@ -99,6 +100,6 @@ struct RankingMetrics: Sendable {
 
     func set(lastPublishedAt: Date?, mismatches count: Int64?) {
         if let lastPublishedAt { lastSuccess.with().set(lastPublishedAt.timeIntervalSince1970) }
-        mismatches.set(Double(count ?? 0))
+        if let count { mismatches.with().set(Double(count)) }
     }
 }

@@ -88,7 +88,7 @@ struct RankingRunsTests {
         }
     }
 
-    @Test("before the first publication no time is told, and of a database made anew the numbers begin anew")
+    @Test("before the first publication no time is told, nor before the first verification what it found; of a database made anew the numbers begin anew")
     func beginnings() async throws {
         try await Shop.withShop { shop in
             let stage = Stage(shop)
@@ -96,7 +96,7 @@ struct RankingRunsTests {
             try await stage.save(.schedule, .failed)
             #expect(try await stage.runs.look(after: 0, at: .now) == 1)
             #expect(stage.lines("popular_aggregation_last").isEmpty)
-            #expect(stage.lines("popular_aggregation_verify_mismatch") == ["popular_aggregation_verify_mismatch 0"])
+            #expect(stage.lines("popular_aggregation_verify_mismatch").isEmpty)
             #expect(try await stage.runs.look(after: 77, at: .now) == 1)
             let connection = try await shop.connect()
             try await connection.execute(

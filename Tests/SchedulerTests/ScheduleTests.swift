@@ -57,7 +57,7 @@ struct ScheduleTests {
         let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appending(path: "ops/schedule.toml")
         let schedule = try Schedule(toml: String(contentsOf: file, encoding: .utf8))
-        #expect(schedule.jobs.map(\.name) == ["popular-products", "clean", "audit"])
+        #expect(schedule.jobs.map(\.name) == ["popular-products", "clean", "audit", "verify-ranking"])
     }
 
     @Test("the next times of all jobs come in their order")
