@@ -51,8 +51,9 @@ func verification(
     } catch RankingStore.NothingToVerify.foreignRows {
         throw ProcessFailure(
             """
-            the database was restored from another server, whose transaction numbers say nothing here; runs count \
-            everything until the numbers of this server are higher, and cannot be verified
+            the ledger has sales with transaction numbers of another server, from a dump that was restored: every run \
+            counts everything, and none can be verified; `orderctl freeze-ledger` mends that, with \
+            the run after it
             """
         )
     }

@@ -23,7 +23,7 @@ struct OrderCtl: AsyncParsableCommand {
         abstract: "Operates Jumun: its schema and data, its invariants, and the delivery of its events.",
         discussion: environment,
         subcommands: [
-            Migrate.self, Seed.self, Audit.self, Clean.self, Import.self, Replay.self, DLQ.self,
+            Migrate.self, Seed.self, Audit.self, Clean.self, FreezeLedger.self, Import.self, Replay.self, DLQ.self,
             Parked.self, Trace.self, Lag.self, Doctor.self,
         ]
     )

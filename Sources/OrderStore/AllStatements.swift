@@ -4,7 +4,8 @@ package import Postgres
 package let allStatements: [SQLStatement] =
     UserStore.Statements.all + ProductStore.Statements.all + OrderReader.Statements.all + CommitStore.Statements.all
     + OutboxStore.Statements.all + RankingStore.Statements.all + RankingStore.RecountStatements.all
-    + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all + JobRunStore.Statements.all
+    + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all
+    + RankingStore.FreezeStatements.all + JobRunStore.Statements.all
     + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
     + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all + CleanUp.Statements.all
     + ImportStore.Statements.all

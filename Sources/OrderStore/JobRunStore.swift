@@ -79,6 +79,18 @@ package struct JobRunStore: Sendable {
         package let hasQueued: Bool
     }
 
+    /// What has become of a job, whichever scheduler had it.
+    package struct Record: Hashable, Sendable {
+        package let job: String
+        /// Whether the last run that has ended succeeded; nil before the first. Runs that were not started, and those
+        /// that were stopped for a later one, do not count.
+        package let hasSucceeded: Bool?
+        /// When the last run that succeeded ended; nil before the first.
+        package let succeededAt: Date?
+        /// When it was last noted, within a day, that times had been missed; nil when they were not.
+        package let missedAt: Date?
+    }
+
     /// How much of a run's output is kept, in characters; the schema checks it.
     package static let detailLimit = 2_000
     /// Claims wait for each other on this advisory lock, so that fencing numbers rise in the order of claims.
@@ -267,6 +279,22 @@ package struct JobRunStore: Sendable {
         try await pool.query(Statements.latest, [.textArray(jobs)], deadline: deadline).map(JobRun.init(row:))
     }
 
+    /// What has become of each of these jobs until `now`; throws `PostgresError`.
+    package func records(
+        of jobs: [String],
+        at now: Date,
+        deadline: ContinuousClock.Instant
+    ) async throws -> [Record] {
+        try await pool.query(Statements.records, [.textArray(jobs), .timestamp(now)], deadline: deadline).map { row in
+            Record(
+                job: try row.get("job"),
+                hasSucceeded: try row.get("has_succeeded"),
+                succeededAt: try row.get("succeeded_at"),
+                missedAt: try row.get("missed_at")
+            )
+        }
+    }
+
     /// The last runs of a job, or of all jobs, the latest times first; throws `PostgresError`.
     package func history(
         of job: String?,
@@ -302,7 +330,7 @@ extension JobRunStore {
     enum Statements {
         static let all = [
             progress, lockClaims, expire, replace, claim, inTheWay, enqueue, startQueued, pass, beat, finish, latest,
-            history,
+            records, history,
         ]
 
         /// Times after now are left out: a clock that was wrong once has put them there, and the job must go on.
@@ -430,6 +458,35 @@ extension JobRunStore {
                 ORDER BY scheduled_for DESC
                 LIMIT 1
             ) AS r
+            """
+        )
+
+        /// Times after now are left out, as in ``progress``.
+        static let records = SQLStatement(
+            "job_run_records",
+            """
+            SELECT asked.job,
+                   (
+                       SELECT result = 'ok'
+                       FROM job_runs
+                       WHERE job = asked.job AND scheduled_for <= $2 AND result IN ('ok', 'failed', 'timed_out', 'lost')
+                       ORDER BY scheduled_for DESC
+                       LIMIT 1
+                   ) AS has_succeeded,
+                   (
+                       SELECT finished_at
+                       FROM job_runs
+                       WHERE job = asked.job AND scheduled_for <= $2 AND result = 'ok'
+                       ORDER BY scheduled_for DESC
+                       LIMIT 1
+                   ) AS succeeded_at,
+                   (
+                       SELECT max(started_at)
+                       FROM job_runs
+                       WHERE job = asked.job AND scheduled_for <= $2 AND scheduled_for > $2 - interval '1 day'
+                           AND (result = 'missed' OR missed > 0)
+                   ) AS missed_at
+            FROM unnest($1::text[]) AS asked (job)
             """
         )
 

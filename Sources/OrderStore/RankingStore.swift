@@ -18,7 +18,7 @@ package enum RankingStore {
     private static let runsKept: Int64 = 100_000
     /// How many hours back from a window's end are kept: those of every mode, and a day for a run of an earlier time.
     private static let hoursKept: TimeInterval = 96
-    private static let lockKey: Int64 = 7_002
+    static let lockKey: Int64 = 7_002
 
     /// Another run is going on; nothing was done.
     package struct AlreadyRunning: Error {}

@@ -66,10 +66,17 @@ private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws
         name: "scheduler",
         logger: logger
     )
-    let jobs = try makeJobs(settings, store: JobRunStore(pool), metrics: JobMetrics(registry), logger: logger)
+    let store = JobRunStore(pool)
+    let jobs = try makeJobs(settings, store: store, metrics: JobMetrics(registry), logger: logger)
+    let records = JobRecords(
+        jobs: settings.schedule.jobs.map(\.name),
+        store: store,
+        metrics: JobRecordMetrics(registry),
+        logger: logger
+    )
     let rankingRuns = RankingRuns(pool: pool, metrics: RankingMetrics(registry), logger: logger)
     // Stopped from the last to the first: the jobs, then what tells of them.
-    try await ServiceProcess.run([http, rankingRuns, jobs], logger: logger)
+    try await ServiceProcess.run([http, rankingRuns, records, jobs], logger: logger)
     await pool.close()
 }
 

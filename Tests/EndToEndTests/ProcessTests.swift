@@ -21,6 +21,7 @@ extension EndToEndTests {
                 #"popular_aggregation_runs_total{trigger="schedule",result="published"} 1"#,
                 "popular_aggregation_duration_seconds_count 1",
                 "popular_aggregation_last_success_timestamp_seconds 1",
+                #"scheduler_job_last_run_success{job="popular-products"} 1"#,
             ] {
                 try await system.eventually("/metrics has \(sample)", within: .seconds(10)) {
                     try await system.web(of: .scheduler).get("/metrics").body.contains(sample)

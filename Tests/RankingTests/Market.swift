@@ -138,6 +138,22 @@ struct Market: Sendable {
         }
     }
 
+    /// Whether somebody waits for an advisory lock.
+    func hasWaiter(_ key: Int64) async throws -> Bool {
+        try await shop.pool.query(Market.findWaiter, [.int64(key)], deadline: .now + Shop.timeout)[0].get("is_waiting")
+    }
+
+    private static let findWaiter = SQLStatement(
+        "test_find_waiter",
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND NOT granted AND (classid::bigint << 32) + objid::bigint = $1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        ) AS is_waiting
+        """
+    )
+
     private static let insertSales = SQLStatement(
         "test_insert_sales",
         """

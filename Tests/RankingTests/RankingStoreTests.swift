@@ -220,6 +220,54 @@ struct RankingStoreTests {
         }
     }
 
+    @Test("of a ledger that is frozen runs take in what is new, and can be verified; a run that is going is waited for")
+    func freezesLedger() async throws {
+        try await Market.with { market in
+            func freeze() async throws -> Int64 {
+                let connection = try await market.shop.connect()
+                let rows = try await RankingStore.freezeLedger(on: connection, deadline: .now + Shop.timeout)
+                await connection.close()
+                return rows
+            }
+            try await market.sell(Sale(1, 1, at: noon))
+            _ = try await market.run(at: noon)
+            #expect(try await freeze() == 0)
+            #expect(try await market.run(at: noon).run.rowsRead == 0)
+            // More than a batch, of many transactions and of one.
+            try await market.execute(
+                """
+                INSERT INTO sales_ledger (order_id, product_id, kind, quantity, amount, sold_at, txid)
+                SELECT gen_random_uuid(), 2 + n % 2, 'SALE', 1, 7, '\(noon.ISO8601Format())',
+                    (99999999 + CASE WHEN n > 6000 THEN 0 ELSE n END)::text::xid8
+                FROM generate_series(1, 12000) n
+                """
+            )
+            let before = try await market.run(at: noon)
+            #expect((before.run.rowsRead, before.quantities) == (12_001, [[2, 6_000], [3, 6_000], [1, 1]]))
+            await #expect(throws: RankingStore.NothingToVerify.self) { try await market.verify() }
+
+            let holder = try await market.shop.connect()
+            try await holder.execute(script: "SELECT pg_advisory_lock(7002)", deadline: .now + Shop.timeout)
+            async let frozen = freeze()
+            try await eventually("it waits for the run that is going") { try await market.hasWaiter(7_002) }
+            try await market.sell(Sale(1, 4, at: noon))
+            try await holder.execute(script: "SELECT pg_advisory_unlock(7002)", deadline: .now + Shop.timeout)
+            await holder.close()
+            #expect(try await frozen == 12_000)
+
+            let sale = Sale(1, 2, at: noon)
+            try await market.sell(sale)
+            let anew = try await market.run(at: noon)
+            #expect((anew.run.rowsRead, anew.quantities) == (12_003, [[2, 6_000], [3, 6_000], [1, 7]]))
+            #expect(try await market.verify().mismatches == 0)
+            try await market.cancel(sale)
+            let next = try await market.run(at: noon)
+            #expect((next.run.rowsRead, next.quantities) == (1, [[2, 6_000], [3, 6_000], [1, 5]]))
+            #expect(try await market.verify().mismatches == 0)
+            #expect(try await freeze() == 0)
+        }
+    }
+
     @Test("the first run of a restored database replaces the later ones that Redis still has")
     func restoredDatabase() async throws {
         try await Market.with { market in
