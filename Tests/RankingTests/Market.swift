@@ -138,9 +138,13 @@ struct Market: Sendable {
         }
     }
 
-    /// Whether somebody waits for an advisory lock.
-    func hasWaiter(_ key: Int64) async throws -> Bool {
-        try await shop.pool.query(Market.findWaiter, [.int64(key)], deadline: .now + Shop.timeout)[0].get("is_waiting")
+    /// Waits until somebody waits for an advisory lock.
+    func waitForWaiter(_ key: Int64) async throws {
+        let deadline = ContinuousClock.now + Shop.timeout
+        while try await !shop.pool.query(Market.findWaiter, [.int64(key)], deadline: deadline)[0].get("is_waiting") {
+            guard ContinuousClock.now < deadline else { throw Missing(description: "nobody waits for lock \(key)") }
+            try await Task.sleep(for: .milliseconds(10))
+        }
     }
 
     private static let findWaiter = SQLStatement(

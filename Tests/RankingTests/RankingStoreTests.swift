@@ -249,7 +249,7 @@ struct RankingStoreTests {
             let holder = try await market.shop.connect()
             try await holder.execute(script: "SELECT pg_advisory_lock(7002)", deadline: .now + Shop.timeout)
             async let frozen = freeze()
-            try await eventually("it waits for the run that is going") { try await market.hasWaiter(7_002) }
+            try await market.waitForWaiter(7_002)
             try await market.sell(Sale(1, 4, at: noon))
             try await holder.execute(script: "SELECT pg_advisory_unlock(7002)", deadline: .now + Shop.timeout)
             await holder.close()
@@ -265,6 +265,17 @@ struct RankingStoreTests {
             #expect((next.run.rowsRead, next.quantities) == (1, [[2, 6_000], [3, 6_000], [1, 5]]))
             #expect(try await market.verify().mismatches == 0)
             #expect(try await freeze() == 0)
+
+            // Before any run has seen them.
+            try await market.execute(
+                """
+                INSERT INTO sales_ledger (order_id, product_id, kind, quantity, amount, sold_at, txid)
+                VALUES (gen_random_uuid(), 1, 'SALE', 3, 7, '\(noon.ISO8601Format())', '99999999')
+                """
+            )
+            #expect(try await freeze() == 1)
+            #expect(try await market.run(at: noon).quantities == [[2, 6_000], [3, 6_000], [1, 8]])
+            #expect(try await market.verify().mismatches == 0)
         }
     }
 
