@@ -119,7 +119,6 @@ package struct JobRunStore: Sendable {
     ///   - owner: who claims; said again by the same owner after the answer was lost, the claim is found to stand.
     ///   - missed: how many earlier times this run stands for.
     ///   - isReplacing: whether a run that was going at this time already is stopped for it.
-    ///   - lease: after how long without a heartbeat a run is lost.
     /// - Throws: `PostgresError`; the run may be claimed or not.
     package func claim(
         _ job: String,
@@ -128,14 +127,10 @@ package struct JobRunStore: Sendable {
         owner: UUID,
         missed: Int,
         isReplacing: Bool,
-        lease: Duration,
         deadline: ContinuousClock.Instant
     ) async throws -> Claim {
         let run = [PostgresValue.text(job), .timestamp(scheduledFor)]
-        var steps = [
-            PostgresStep(.begin), PostgresStep(Statements.lockClaims, [.int64(JobRunStore.lockKey)]),
-            PostgresStep(Statements.expire, [.double(lease / .seconds(1))]),
-        ]
+        var steps = [PostgresStep(.begin), PostgresStep(Statements.lockClaims, [.int64(JobRunStore.lockKey)])]
         if isReplacing { steps.append(PostgresStep(Statements.replace, run + [.timestamp(now)])) }
         steps.append(
             PostgresStep(Statements.claim, run + [.timestamp(now), .uuid(owner), .int64(Int64(missed))])
@@ -191,19 +186,17 @@ package struct JobRunStore: Sendable {
         _ job: String,
         at now: Date,
         owner: UUID,
-        lease: Duration,
         deadline: ContinuousClock.Instant
     ) async throws -> Queued? {
         let answers = try await pool.pipeline(
             [
                 PostgresStep(.begin), PostgresStep(Statements.lockClaims, [.int64(JobRunStore.lockKey)]),
-                PostgresStep(Statements.expire, [.double(lease / .seconds(1))]),
                 PostgresStep(Statements.startQueued, [.text(job), .timestamp(now), .uuid(owner)]),
                 PostgresStep(.commit),
             ],
             deadline: deadline
         )
-        return try answers[3].first.map { row in
+        return try answers[2].first.map { row in
             Queued(scheduledFor: try row.get("scheduled_for"), fence: try row.get("fence"))
         }
     }
@@ -263,8 +256,8 @@ package struct JobRunStore: Sendable {
         .affectedRows == 1
     }
 
-    /// Marks the runs as lost whose owners were not heard of for as long as `lease`; job and time of each. Throws
-    /// `PostgresError`.
+    /// Marks the runs as lost whose owners were not heard of for as long as `lease`, so that they are in the way of no
+    /// later one; job and time of each, which nobody else is told. Throws `PostgresError`.
     package func expire(
         lease: Duration,
         deadline: ContinuousClock.Instant

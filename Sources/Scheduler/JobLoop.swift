@@ -61,7 +61,9 @@ struct Pace: Sendable {
     var claimLimit = Duration.seconds(10)
 }
 
-/// Marks the runs as lost whose schedulers are not heard of any more.
+/// Marks the runs as lost whose schedulers are not heard of any more, counts them and tells of them.
+///
+/// Nothing else marks them: so each is counted once, by the scheduler that finds it, whatever job it is of.
 struct LostRuns: Sendable {
     let store: JobRunStore
     let metrics: JobMetrics
@@ -71,15 +73,20 @@ struct LostRuns: Sendable {
     /// Looks as often as heartbeats come, until the graceful shutdown.
     func run() async {
         while !Task.isCancelled && !Task.isShuttingDownGracefully {
-            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pace.heartbeat) }
             // When the database is down the jobs themselves say so.
-            for run in (try? await store.expire(lease: pace.lease, deadline: .now + JobLoop.queryLimit)) ?? [] {
-                metrics.count(run.job, .lost)
-                logger.error(
-                    "run lost",
-                    metadata: ["job": "\(run.job)", "scheduledFor": "\(utcTime(run.scheduledFor))"]
-                )
-            }
+            try? await find()
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pace.heartbeat) }
+        }
+    }
+
+    /// Looks once; throws `PostgresError`.
+    func find() async throws {
+        for run in try await store.expire(lease: pace.lease, deadline: .now + JobLoop.queryLimit) {
+            metrics.count(run.job, .lost)
+            logger.error(
+                "run lost",
+                metadata: ["job": "\(run.job)", "scheduledFor": "\(utcTime(run.scheduledFor))"]
+            )
         }
     }
 }
@@ -97,6 +104,7 @@ struct JobLoop: Sendable {
     /// The process as the claims of its runs name it.
     let owner: UUID
     let store: JobRunStore
+    let lostRuns: LostRuns
     /// Nil without Redis.
     let lock: JobLock?
     /// Where commands without a path are.
@@ -165,14 +173,15 @@ struct JobLoop: Sendable {
     private func claim(_ time: Date, missed: Int, after going: Task<Void, Never>?) async -> Task<Void, Never>? {
         let hold = await lock?.acquire(job.name)
         let claim = await persistently("claim", for: pace.claimLimit) {
-            try await store.claim(
+            // A run that is lost would be in the way.
+            try await lostRuns.find()
+            return try await store.claim(
                 job.name,
                 scheduledFor: time,
                 at: now(),
                 owner: owner,
                 missed: missed,
                 isReplacing: job.concurrency == .replace,
-                lease: pace.lease,
                 deadline: .now + Self.queryLimit
             )
         }
@@ -190,13 +199,8 @@ struct JobLoop: Sendable {
 
     private func startQueued() async -> JobRunStore.Queued? {
         let queued = await persistently("start queued", for: .zero) {
-            try await store.startQueued(
-                job.name,
-                at: now(),
-                owner: owner,
-                lease: pace.lease,
-                deadline: .now + Self.queryLimit
-            )
+            try await lostRuns.find()
+            return try await store.startQueued(job.name, at: now(), owner: owner, deadline: .now + Self.queryLimit)
         }
         return queued ?? nil
     }

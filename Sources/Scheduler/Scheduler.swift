@@ -87,6 +87,7 @@ private func makeJobs(
     logger: Logger
 ) throws -> JobService {
     let owner = UUID()
+    let lostRuns = LostRuns(store: store, metrics: metrics, logger: logger)
     let lock = settings.redis.map { redis in
         JobLock(RedisClient(configuration: redis, logger: logger), logger: logger)
     }
@@ -95,6 +96,7 @@ private func makeJobs(
             job: job,
             owner: owner,
             store: store,
+            lostRuns: lostRuns,
             lock: lock,
             executables: settings.executables,
             environment: try SchedulerSettings.environment(of: job, from: ProcessInfo.processInfo.environment),
@@ -103,5 +105,5 @@ private func makeJobs(
             createdAt: .now
         )
     }
-    return JobService(loops: loops, lostRuns: LostRuns(store: store, metrics: metrics, logger: logger))
+    return JobService(loops: loops, lostRuns: lostRuns)
 }

@@ -21,6 +21,30 @@ private final class TestClock: Sendable {
     }
 }
 
+/// What loops log.
+private final class Messages: Sendable {
+    private struct Handler: LogHandler {
+        let messages: Messages
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.info
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            messages.lines.withLock { $0.append(event.message.description) }
+        }
+    }
+
+    private let lines = Mutex<[String]>([])
+
+    var logger: Logger { Logger(label: "tests") { _ in Handler(messages: self) } }
+
+    var all: [String] { lines.withLock(\.self) }
+}
+
 /// A database and a folder for one job, whose times come when the test says so.
 private struct Bench: Sendable {
     /// The time of the first run.
@@ -76,17 +100,24 @@ private struct Bench: Sendable {
         return job
     }
 
-    func loop(_ job: Job, pool: PostgresPool? = nil, lock: JobLock? = nil, clock: TestClock? = nil) -> JobLoop {
-        let clock = clock ?? self.clock
+    func loop(
+        _ job: Job,
+        pool: PostgresPool? = nil,
+        lock: JobLock? = nil,
+        clock: TestClock? = nil,
+        logger: Logger = Bench.quiet
+    ) -> JobLoop {
+        let (clock, store) = (clock ?? self.clock, JobRunStore(pool ?? shop.pool))
         return JobLoop(
             job: job,
             owner: UUID(),
-            store: JobRunStore(pool ?? shop.pool),
+            store: store,
+            lostRuns: LostRuns(store: store, metrics: metrics, logger: logger, pace: Bench.pace),
             lock: lock,
             executables: "/bin",
             environment: ["PATH": "/usr/bin:/bin"],
             metrics: metrics,
-            logger: Bench.quiet,
+            logger: logger,
             createdAt: clock.now,
             pace: Bench.pace,
             now: { clock.now }
@@ -131,10 +162,27 @@ private struct Bench: Sendable {
         try Data().write(to: folder.appending(path: "go"))
     }
 
-    func count(_ result: String) -> Int {
+    func count(_ result: String, of job: String = "job") -> Int {
+        let labels = "{job=\"\(job)\",result=\"\(result)\"}"
         let line = registry.render().split(separator: "\n")
-            .first { $0.hasPrefix("scheduler_job_runs_total") && $0.contains("result=\"\(result)\"") }
+            .first { $0.hasPrefix("scheduler_job_runs_total" + labels) }
         return line?.split(separator: " ").last.flatMap { Double($0) }.map { Int($0) } ?? 0
+    }
+
+    /// Starts the first run of a job for a scheduler that is not heard of again; its number.
+    func abandon(_ job: String) async throws -> Int64 {
+        let claim = try await store.claim(
+            job,
+            scheduledFor: Bench.first,
+            at: Bench.first,
+            owner: UUID(),
+            missed: 0,
+            isReplacing: false,
+            deadline: .now + Shop.timeout
+        )
+        guard case .started(let fence) = claim else { throw CocoaError(.featureUnsupported) }
+        try await execute("UPDATE job_runs SET heartbeat_at = now() - interval '6 s'")
+        return fence
     }
 
     func execute(_ script: String) async throws {
@@ -334,18 +382,7 @@ struct JobLoopTests {
     @Test("the run of a scheduler that is not heard of any more is lost, and the next one comes")
     func lostRun() async throws {
         try await Bench.with { bench in
-            let claim = try await bench.store.claim(
-                "job",
-                scheduledFor: Bench.first,
-                at: Bench.first,
-                owner: UUID(),
-                missed: 0,
-                isReplacing: false,
-                lease: .seconds(30),
-                deadline: .now + Shop.timeout
-            )
-            guard case .started(let dead) = claim else { throw CocoaError(.featureUnsupported) }
-            try await bench.execute("UPDATE job_runs SET heartbeat_at = now() - interval '6 s'")
+            let dead = try await bench.abandon("job")
             let lost = LostRuns(store: bench.store, metrics: bench.metrics, logger: Bench.quiet, pace: Bench.pace)
             let watch = Task { await lost.run() }
             try await bench.expect("0:lost")
@@ -360,6 +397,21 @@ struct JobLoopTests {
                 try await !bench.store.finish("job", fence: dead, at: .now, late, deadline: .now + Shop.timeout)
             )
             try await bench.expect("0:lost", "1:ok")
+        }
+    }
+
+    @Test("runs that were lost while no scheduler was there are counted and logged once, whoever finds them")
+    func lostInDowntime() async throws {
+        try await Bench.with { bench in
+            for job in ["job", "other"] { _ = try await bench.abandon(job) }
+            bench.clock.advance(3 * 3_600)
+            let (job, messages) = (try bench.job(Bench.brief), Messages())
+            // Nobody looks but the claims of one of the two jobs, by three schedulers.
+            try await bench.run((0..<3).map { _ in bench.loop(job, logger: messages.logger) }) {
+                try await bench.expect("0:lost", "179:ok+178")
+            }
+            #expect((bench.count("lost"), bench.count("lost", of: "other")) == (1, 1))
+            #expect(messages.all.count { $0 == "run lost" } == 2, "\(messages.all)")
         }
     }
 
