@@ -160,6 +160,9 @@ package enum ImportStore {
     }
 
     /// Stages the orders, runs the statements on them, and commits; rolls back when one fails.
+    ///
+    /// They are staged in temporary tables: emptying tables that others see takes a lock for which a backup would let
+    /// it wait, while live orders wait for the rows that it has locked.
     private static func transaction(
         _ orders: [Order],
         _ statements: [SQLStatement],
@@ -168,10 +171,13 @@ package enum ImportStore {
     ) async throws -> [PostgresRows] {
         let (heads, items) = try staged(orders)
         do {
-            _ = try await connection.query(.begin, deadline: deadline)
+            let tables = [
+                PostgresStep(.begin), PostgresStep(Statements.orderStage), PostgresStep(Statements.itemStage),
+            ]
+            _ = try await connection.pipeline(tables, deadline: deadline)
             _ = try await connection.copy(Statements.stageOrders, heads, deadline: deadline)
             _ = try await connection.copy(Statements.stageItems, items, deadline: deadline)
-            let steps = [Statements.settings] + statements + [Statements.empty, .commit]
+            let steps = [Statements.settings] + statements + [.commit]
             let results = try await connection.pipeline(steps.map { PostgresStep($0) }, deadline: deadline)
             return Array(results.dropFirst())
         } catch {
@@ -202,9 +208,9 @@ package enum ImportStore {
 extension ImportStore {
     enum Statements {
         static let all = [
-            tryLock, known, users, products, stageOrders, stageItems, settings, addProducts, addUsers, insertOrders,
-            insertItems, insertPayments, insertSales, insertImported, lockProducts, addToFirstStocks, lockUsers,
-            insertEntries, updateVersions, empty,
+            tryLock, known, users, products, orderStage, itemStage, stageOrders, stageItems, settings, addProducts,
+            addUsers, insertOrders, insertItems, insertPayments, insertSales, insertImported, lockProducts,
+            addToFirstStocks, lockUsers, insertEntries, updateVersions,
         ]
 
         static let tryLock = SQLStatement("import_try_lock", "SELECT pg_try_advisory_lock($1) AS locked")
@@ -235,6 +241,17 @@ extension ImportStore {
             JOIN products p ON p.id = m.product_id
             WHERE m.product_ref = ANY ($1)
             """
+        )
+
+        /// The session's own, which hides the schema's of the same name and columns, until the transaction ends.
+        static let orderStage = SQLStatement(
+            "import_order_stage",
+            "CREATE TEMPORARY TABLE import_staged_orders (LIKE import_staged_orders) ON COMMIT DROP"
+        )
+
+        static let itemStage = SQLStatement(
+            "import_item_stage",
+            "CREATE TEMPORARY TABLE import_staged_items (LIKE import_staged_items) ON COMMIT DROP"
         )
 
         static let stageOrders = SQLStatement(
@@ -448,7 +465,5 @@ extension ImportStore {
             WHERE users.id = entries.user_id
             """
         )
-
-        static let empty = SQLStatement("import_empty", "TRUNCATE import_staged_orders, import_staged_items")
     }
 }

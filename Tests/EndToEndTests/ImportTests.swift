@@ -95,6 +95,23 @@ extension EndToEndTests {
         }
     }
 
+    @Test("beside a backup an import goes on, and so do live orders")
+    func importBesideBackup() async throws {
+        try await System.with { system in
+            let path = system.folder.appending(path: "past.csv").path(percentEncoded: false)
+            try History.large(2_000).write(toFile: path, atomically: true, encoding: .utf8)
+            // What pg_dump holds until its end, on every table.
+            let backup = try await system.connect()
+            try await backup.execute(script: ImportStatements.lockAsBackup, deadline: .now + .seconds(10))
+            let importing = try system.beginImport(path)
+            #expect(try await importing.exitCode(within: .seconds(20)) == 0, "\(importing.report)")
+            for (user, product) in [(1, 1), (2, 2)] { try await system.serve(Int64(user), Int64(product)) }
+            try await backup.execute(script: "COMMIT", deadline: .now + .seconds(10))
+            await backup.close()
+            #expect(try await system.counts().items == 2_002)
+        }
+    }
+
     @Test("a replay sends past orders through the API, and said again it orders nothing")
     func replays() async throws {
         try await System.with { system in
@@ -221,6 +238,16 @@ private enum ImportStatements {
 
 private struct ImportAnswer: Decodable {
     struct Count: Decodable, Equatable {
+    static let lockAsBackup = """
+        BEGIN;
+        DO $$
+        DECLARE name text;
+        BEGIN
+            FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+                EXECUTE format('LOCK TABLE %I IN ACCESS SHARE MODE', name);
+            END LOOP;
+        END $$;
+        """
         let read: Int
         let imported: Int
         let importedBefore: Int

@@ -159,14 +159,17 @@ extension System {
 
     /// What a query finds.
     func rows(_ statement: SQLStatement) async throws -> PostgresRows {
-        let deadline = ContinuousClock.now + .seconds(30)
-        let configuration = try PostgresConfiguration(
-            url: servers.databaseURL(as: "jumun_owner"),
-            applicationName: "end-to-end-tests"
-        )
-        let connection = try await PostgresConnection.connect(configuration, deadline: deadline)
-        let rows = try await connection.query(statement, deadline: deadline)
+        let connection = try await connect()
+        let rows = try await connection.query(statement, deadline: .now + .seconds(30))
         await connection.close()
         return rows
+    }
+
+    /// A connection of the schema's owner, for the caller to close.
+    func connect() async throws -> PostgresConnection {
+        try await PostgresConnection.connect(
+            PostgresConfiguration(url: servers.databaseURL(as: "jumun_owner"), applicationName: "end-to-end-tests"),
+            deadline: .now + .seconds(30)
+        )
     }
 }
