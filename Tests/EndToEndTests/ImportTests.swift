@@ -130,10 +130,18 @@ extension EndToEndTests {
             try await system.eventually("the events are at the platform", within: Self.recoveryTime) {
                 try await system.events().count == 25
             }
+            let otherPath = system.folder.appending(path: "other.csv").path(percentEncoded: false)
+            // Other orders of the same products and as much of each: they need stock and money of their own.
+            try History.large(60, orders: "other-").write(toFile: otherPath, atomically: true, encoding: .utf8)
+            let other: ReplayAnswer = try await system.run(
+                "orderctl",
+                ["replay", otherPath] + command.dropFirst(2)
+            ).lastLine()
+            #expect((other.sent, other.outcomes) == (25, ["201": 25]))
             // The same orders as history: other orders, of the same users and products.
             _ = try await system.importHistory(path)
             let both = try await system.counts()
-            #expect((both.orders, both.users) == (55, counts.users + 5))
+            #expect((both.orders, both.users) == (80, counts.users + 5))
         }
     }
 }
@@ -198,12 +206,12 @@ private struct History {
     }
 
     /// Good orders of two lines each.
-    static func large(_ lines: Int) -> String {
+    static func large(_ lines: Int, orders: String = "o") -> String {
         var text = "product_name,order_ref,user_ref,product_ref,category,quantity,unit_price,ordered_at\n"
         for order in 0..<lines / 2 {
             for item in 0..<2 {
                 let product = (order * 7 + item * 31) % 400
-                text += "Thing \(product),o\(order),u\(order * 13 % 900),p\(product),Things,\(order % 9 + 1),"
+                text += "Thing \(product),\(orders)\(order),u\(order * 13 % 900),p\(product),Things,\(order % 9 + 1),"
                 text += "\(product * 3 + 5),2026-02-03T04:05:06.\(order % 1_000)Z\n"
             }
         }
@@ -230,14 +238,6 @@ private enum ImportStatements {
                (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM products) AS products
         """
     )
-    static let orderA = SQLStatement(
-        "import_test_order",
-        "SELECT order_id::text AS id FROM import_orders WHERE order_ref = 'A'"
-    )
-}
-
-private struct ImportAnswer: Decodable {
-    struct Count: Decodable, Equatable {
     static let lockAsBackup = """
         BEGIN;
         DO $$
@@ -248,6 +248,14 @@ private struct ImportAnswer: Decodable {
             END LOOP;
         END $$;
         """
+    static let orderA = SQLStatement(
+        "import_test_order",
+        "SELECT order_id::text AS id FROM import_orders WHERE order_ref = 'A'"
+    )
+}
+
+private struct ImportAnswer: Decodable {
+    struct Count: Decodable, Equatable {
         let read: Int
         let imported: Int
         let importedBefore: Int

@@ -43,12 +43,16 @@ struct LiveOrder: Sendable {
 enum ReplayKey {
     /// Visible ASCII of a bounded length, whatever the reference is.
     static func of(_ kind: String, _ parts: String...) -> String {
-        let digest = SHA256.hash(data: Array(parts.joined(separator: "\n").utf8))
-        let digits = digest.prefix(16).map { byte in
+        "replay-\(kind)-\(digits(of: SHA256.hash(data: Array(parts.joined(separator: "\n").utf8))))"
+    }
+
+    /// The first half of a digest, in 32 hexadecimal digits.
+    static func digits(of digest: SHA256.Digest) -> String {
+        digest.prefix(16).map { byte in
             let text = String(byte, radix: 16)
             return text.count == 1 ? "0" + text : text
         }
-        return "replay-\(kind)-\(digits.joined())"
+        .joined()
     }
 }
 
@@ -63,6 +67,8 @@ struct ReplayNeeds {
 
     private var pieces: [Int64: Int64] = [:]
     private var money: [Int64: Int64] = [:]
+    /// Of the orders' keys: other orders bring their own, also where they need as much.
+    private var digest = SHA256()
     /// How many orders they are of.
     private(set) var orders = 0
 
@@ -72,18 +78,20 @@ struct ReplayNeeds {
     /// Adds what an order takes.
     mutating func add(_ order: LiveOrder) {
         orders += 1
+        digest.update(data: Array(order.key.utf8))
         for item in order.items { pieces[item.productID, default: 0] += item.quantity }
         money[order.userID, default: 0] += order.total
     }
 
     /// As many as the API's limits ask for, by the ids of products and users.
     var requests: [Request] {
+        let digits = ReplayKey.digits(of: digest.finalize())
         let stocks = pieces.sorted { $0.key < $1.key }.flatMap { product, quantity in
             ReplayNeeds.parts(of: quantity, OrderLimits.stockDelta.upperBound).map { part, amount in
                 Request(
                     path: "/v1/products/\(product)/stock-adjustments",
                     body: #"{"delta":\#(amount),"reason":"for a replay"}"#,
-                    key: ReplayKey.of("stock", "\(product)", "\(quantity)", "\(part)")
+                    key: ReplayKey.of("stock", digits, "\(product)", "\(quantity)", "\(part)")
                 )
             }
         }
@@ -92,7 +100,7 @@ struct ReplayNeeds {
                 Request(
                     path: "/v1/users/\(user)/balance/charges",
                     body: #"{"amount":\#(amount)}"#,
-                    key: ReplayKey.of("charge", "\(user)", "\(total)", "\(part)")
+                    key: ReplayKey.of("charge", digits, "\(user)", "\(total)", "\(part)")
                 )
             }
         }
