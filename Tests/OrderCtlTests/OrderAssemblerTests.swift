@@ -113,6 +113,21 @@ struct OrderAssemblerTests {
         #expect(result.rejected[3]?.contains(reason) == true, "\(result.rejected)")
     }
 
+    @Test("references that look the same but have other bytes do not become one: those that are not NFC are rejected")
+    func normalForm() async throws {
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        let (syllable, jamo) = ("\u{D55C}", "\u{1112}\u{1161}\u{11AB}")
+        let result = try await assemble([
+            line(composed), line(decomposed), line("B", composed), line("C", decomposed), line("D", user: syllable),
+            line("E", user: jamo), line("한-\u{1F375}", "녹차", user: "Zoë"), line("F", "p\u{323}\u{302}"),
+        ])
+        #expect(result.references == [composed, "B", "D", "한-\u{1F375}", "F"])
+        #expect(result.rejected.keys.sorted() == [3, 5, 7])
+        for (number, column) in [(3, "order_ref"), (5, "product_ref"), (7, "user_ref")] {
+            #expect(result.rejected[number]?.contains("\(column) is not in Unicode's normal form C") == true)
+        }
+    }
+
     @Test("all that is wrong in a line is told at once")
     func allFaults() async throws {
         let reason = try await assemble([line("A", quantity: "0", price: "x")]).rejected[2] ?? ""

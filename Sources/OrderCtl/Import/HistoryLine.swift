@@ -1,3 +1,5 @@
+import Foundation
+
 /// A line of a history as it stands in the file.
 struct SourceLine: Sendable, Equatable {
     /// From 1.
@@ -118,7 +120,20 @@ struct HistoryColumns: Sendable {
             faults.append("\(HistoryColumns.names[column]) has a control character")
             return nil
         }
+        guard Self.isNormal(text) else {
+            faults.append(
+                "\(HistoryColumns.names[column]) is not in Unicode's normal form C (NFC): "
+                    + "convert the file, for example with 'uconv -x any-nfc'"
+            )
+            return nil
+        }
         return text
+    }
+
+    /// Whether it is in normal form C. Of such texts Swift takes those for the same that have the same bytes, as
+    /// PostgreSQL does; of others also some that PostgreSQL tells apart.
+    private static func isNormal(_ text: String) -> Bool {
+        text.utf8.allSatisfy { $0 < 0x80 } || text.precomposedStringWithCanonicalMapping.utf8.elementsEqual(text.utf8)
     }
 
     private func label(
