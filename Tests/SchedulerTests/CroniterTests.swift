@@ -27,7 +27,7 @@ struct CroniterTests {
         let path = ProcessInfo.processInfo.environment["JUMUN_TEST_CRON_CASES"] ?? ""
         let text = try #require(
             try? String(contentsOfFile: path, encoding: .utf8),
-            "JUMUN_TEST_CRON_CASES names no file: run `make test`, or `ops/dev/cron-check` alone"
+            "JUMUN_TEST_CRON_CASES names no file: run `make test`, or `ops/dev/cron-cases` alone"
         )
         let lines = text.split(separator: "\n")
         let seed = try #require(lines.first)
