@@ -51,8 +51,10 @@ ALTER ROLE jumun_consumer SET statement_timeout = '5s';
 ALTER ROLE jumun_consumer SET lock_timeout = '3s';
 ALTER ROLE jumun_consumer SET idle_in_transaction_session_timeout = '10s';
 
--- A rebuild reads the whole ledger.
-ALTER ROLE jumun_aggregator SET statement_timeout = '2min';
+-- As long as a run gives itself: after a large import the next one takes in all of it with one statement. When its
+-- process was killed, its session must not go on for as long: it holds the lock that keeps other runs out.
+ALTER ROLE jumun_aggregator SET statement_timeout = '10min';
+ALTER ROLE jumun_aggregator SET client_connection_check_interval = '5s';
 ALTER ROLE jumun_aggregator SET lock_timeout = '10s';
 ALTER ROLE jumun_aggregator SET idle_in_transaction_session_timeout = '60s';
 

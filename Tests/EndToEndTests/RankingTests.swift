@@ -82,6 +82,39 @@ extension EndToEndTests {
         }
     }
 
+    @Test("an aggregator that is killed in the middle of a long statement soon makes room for the next run")
+    func killedRun() async throws {
+        try await System.with([]) { system in
+            try await system.run(
+                script: """
+                    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+                        AS 'BEGIN PERFORM pg_sleep(90); RETURN NEW; END';
+                    CREATE TRIGGER wait BEFORE INSERT ON aggregation_runs
+                        FOR EACH ROW WHEN (NEW.trigger = 'schedule') EXECUTE FUNCTION wait();
+                    """
+            )
+            let killed = try ChildProcess(
+                "aggregator",
+                ["run", "--trigger", "schedule"],
+                settings: system.settings(of: "aggregator"),
+                logFolder: system.folder
+            )
+            try await system.eventually("it waits", within: .seconds(20)) {
+                try await system.rows(RankingStatements.waiting).first?.get("waits", as: Bool.self) == true
+            }
+            killed.kill()
+            try await system.eventually("another run can be made", within: .seconds(20)) {
+                let next = try ChildProcess(
+                    "aggregator",
+                    ["run"],
+                    settings: system.settings(of: "aggregator"),
+                    logFolder: system.folder
+                )
+                return try await next.exitCode(within: .seconds(20)) == 0
+            }
+        }
+    }
+
     @Test("a run without Redis is kept, served from PostgreSQL, and published by the next")
     func runWithoutRedis() async throws {
         try await System.with { system in
@@ -215,4 +248,15 @@ extension System {
     fileprivate func metrics(of service: Service) async throws -> String {
         try await web(of: service).get("/metrics").body
     }
+}
+
+private enum RankingStatements {
+    static let waiting = SQLStatement(
+        "ranking_tests_waiting",
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'
+        ) AS waits
+        """
+    )
 }

@@ -52,12 +52,36 @@ struct ScheduleTests {
         #expect(job.environment == ["LOG_LEVEL": "debug", "DATABASE_URL": "$AUDIT_DATABASE_URL"])
     }
 
-    @Test("the schedule that is delivered is a right one")
+    private static func operations(_ path: String) throws -> String {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        return try String(contentsOf: root.appending(path: "ops/" + path), encoding: .utf8)
+    }
+
+    @Test(
+        "the schedule that is delivered is a right one, and a run of the ranking has the ten minutes that it may take"
+    )
     func delivered() throws {
-        let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appending(path: "ops/schedule.toml")
-        let schedule = try Schedule(toml: String(contentsOf: file, encoding: .utf8))
+        let schedule = try Schedule(toml: Self.operations("schedule.toml"))
         #expect(schedule.jobs.map(\.name) == ["popular-products", "clean", "audit", "verify-ranking"])
+        #expect(schedule.jobs[0].timeout > .seconds(600))
+    }
+
+    @Test("cron, systemd and Kubernetes give each job as much time as the schedule")
+    func copies() throws {
+        let (cron, kubernetes) = try (Self.operations("cron/job"), Self.operations("k8s/components/cronjobs/jobs.yaml"))
+        let patterns = ["aggregator*", #""orderctl clean"*"#, #""orderctl audit"*"#, #""aggregator verify"*"#]
+        let limits = kubernetes.split(separator: "\n").filter { $0.contains("activeDeadlineSeconds:") }
+        let jobs = try Schedule(toml: Self.operations("schedule.toml")).jobs
+        for (index, job) in jobs.enumerated() {
+            let limit = Int(job.timeout / .seconds(1))
+            let line = cron.split(separator: "\n").first { $0.contains(patterns[index] + ")") }
+            #expect(line?.hasSuffix(" limit=\(limit) ;;") == true, "\(job.name)")
+            #expect(limits[index].hasSuffix(" \(limit)"), "\(job.name)")
+            // The time limit of ops/cron/job comes first.
+            let unit = ["aggregator", "clean", "audit", "verify"][index]
+            #expect(try Self.operations("systemd/jumun-\(unit).service").contains("TimeoutStartSec=\(limit + 10)\n"))
+        }
     }
 
     @Test("the next times of all jobs come in their order")
