@@ -50,6 +50,28 @@ struct ConsoleReadingTests {
         #expect(ConsoleStatus(failing).word == .warn)
     }
 
+    @Test("without PostgreSQL no order can be taken, without RabbitMQ delivery stalls, and both are no guess")
+    func serversAway() throws {
+        var broker = try snapshot(deadLetters: 1)
+        broker.queues.fail("connection refused")
+        let stalled = ConsoleStatus(broker)
+        #expect(stalled.word == .stall)
+        #expect(stalled.reasons == ["Events wait in the outbox: RabbitMQ cannot be asked: connection refused."])
+
+        var database = broker
+        database.outbox.fail("timed out")
+        database.consumer.fail("it cannot be reached")
+        let stopped = ConsoleStatus(database)
+        #expect(stopped.word == .stop && stopped.reasons.count == 3)
+        #expect(stopped.reasons[0] == "No order can be taken: PostgreSQL cannot be asked: timed out.")
+
+        // Who has answered, but not lately, is known to be neither.
+        database.outbox.take(.init(pending: 0, oldestSeconds: 0, parked: 0), at: Self.now)
+        database.queues.take(.init(ForwardingDepths([:]), before: nil), at: Self.now)
+        database.expire(at: Self.now.addingTimeInterval(7))
+        #expect(ConsoleStatus(database).word == .unknown)
+    }
+
     @Test("before the first answers nobody knows how it stands, nor once an answer is old")
     func unknown() throws {
         var fresh = ConsoleSnapshot()

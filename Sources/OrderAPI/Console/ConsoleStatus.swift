@@ -7,7 +7,7 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
     enum Word: String, Comparable, Encodable, Sendable {
         case ok
         case warn
-        /// The one that would know does not answer, or was not asked yet.
+        /// The consumer, which alone would know, does not answer; or somebody was not asked yet.
         case unknown
         case stall
         case stop
@@ -69,7 +69,10 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
 
     private static func judge(_ outbox: Reading<ConsoleSnapshot.Outbox>, _ found: inout [(word: Word, reason: String)])
     {
-        guard let outbox = value(of: outbox, "PostgreSQL", &found) else { return }
+        guard let outbox = outbox.value else {
+            found.append(silence(of: outbox, "PostgreSQL", (.stop, "No order can be taken")))
+            return
+        }
         if outbox.pending > 0, outbox.oldestSeconds > promisedSeconds {
             let age = spoken(seconds: outbox.oldestSeconds)
             found.append((.stall, "An event has been waiting in the outbox for \(age)."))
@@ -83,7 +86,10 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
 
     private static func judge(_ queues: Reading<ConsoleSnapshot.Queues>, _ found: inout [(word: Word, reason: String)])
     {
-        guard let queues = value(of: queues, "RabbitMQ", &found) else { return }
+        guard let queues = queues.value else {
+            found.append(silence(of: queues, "RabbitMQ", (.stall, "Events wait in the outbox")))
+            return
+        }
         if queues.ready == nil { found.append((.stop, "RabbitMQ has no queue \(BrokerNames.forwardQueue).")) }
         guard queues.hasDeadLetterQueue else {
             found.append((.stop, "RabbitMQ has no queue \(BrokerNames.deadLetterQueue)."))
@@ -95,16 +101,13 @@ struct ConsoleStatus: Encodable, Equatable, Sendable {
         )
     }
 
-    /// A server that says no is worth a look: events wait meanwhile. Of one that says nothing nobody knows how it
-    /// stands.
-    private static func value<Value: Encodable & Sendable>(
+    /// What it means that a server cannot be asked. Of one that nobody has asked lately nobody knows how it stands.
+    private static func silence<Value: Encodable & Sendable>(
         of reading: Reading<Value>,
         _ server: String,
-        _ found: inout [(word: Word, reason: String)]
-    ) -> Value? {
-        if reading.value == nil {
-            found.append((reading.problem == nil ? .unknown : .warn, "\(server) \(reading.silence)."))
-        }
-        return reading.value
+        _ away: (word: Word, consequence: String)
+    ) -> (word: Word, reason: String) {
+        guard reading.problem != nil else { return (.unknown, "\(server) \(reading.silence).") }
+        return (away.word, "\(away.consequence): \(server) \(reading.silence).")
     }
 }
