@@ -2,17 +2,18 @@ import AMQP
 import Postgres
 import ServiceRuntime
 
+// Without either it delivers nothing.
 extension HealthCheck {
     /// Whether messages come, or would if any were wanted: the platform's outages are there to be bridged.
     static func rabbitMQ(_ intake: Intake, _ inspector: AMQPInspector) -> HealthCheck {
-        HealthCheck("rabbitmq") {
+        HealthCheck("rabbitmq", isEssential: true) {
             guard case .disconnected(let error) = intake.status ?? inspector.status else { return }
             throw BrokerTrouble(error)
         }
     }
 
     static func postgres(_ pool: PostgresPool) -> HealthCheck {
-        HealthCheck("postgres") {
+        HealthCheck("postgres", isEssential: true) {
             try await pool.ping(deadline: .now + .seconds(1))
         }
     }

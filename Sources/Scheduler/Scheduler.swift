@@ -53,7 +53,7 @@ struct Scheduler: AsyncParsableCommand {
 private func runJobs(_ settings: SchedulerSettings, logger: Logger) async throws {
     let registry = MetricsRegistry()
     let pool = PostgresPool(configuration: settings.database, maximumConnections: 4, logger: logger)
-    let postgres = HealthCheck("postgres") {
+    let postgres = HealthCheck("postgres", isEssential: true) {
         try await pool.ping(deadline: .now + .seconds(1))
     }
     let router = Router()

@@ -6,7 +6,7 @@ package struct HealthCheck: Sendable {
     package let name: String
     /// How long the probe may take; longer counts as failed.
     package let timeout: Duration
-    /// Whether the process can take no request without it; else it does less, or does it later.
+    /// Whether the process can do nothing without it; else it does less, or does it later.
     let isEssential: Bool
     let probe: @Sendable () async throws -> Void
 
@@ -15,7 +15,7 @@ package struct HealthCheck: Sendable {
     /// - Parameters:
     ///   - name: the name in the readiness answer.
     ///   - timeout: how long the probe may take.
-    ///   - isEssential: whether the process can take no request without it, see ``OperationsRoutes``.
+    ///   - isEssential: whether the process can do nothing without it, see ``OperationsRoutes``.
     ///   - probe: returns when all is well and throws when it is not; the error's description is shown to whoever asks,
     ///     so it must be safe. It is cancelled when its time is up; until it returns it is not called again.
     package init(

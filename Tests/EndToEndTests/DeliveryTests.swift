@@ -193,6 +193,9 @@ extension EndToEndTests {
                 let answer = try await courier.consumer.get("/health/ready")
                 return answer.status == 503 && answer.body.contains("postgres")
             }
+            // Its container's health check says so too.
+            let serving = try await courier.consumer.get("/health/serving")
+            #expect(serving.status == 503 && serving.body.contains("postgres") && serving.body.contains("rabbitmq"))
             // A look at the inbox may take 2 s; then nothing stays in hand.
             try await courier.system.eventually("nothing is in hand", within: .seconds(20)) {
                 try await courier.lag().stages.first { $0.stage == "unacked" }?.messages == 0
