@@ -139,7 +139,7 @@ let package = Package(
             name: "Operations",
             dependencies: [
                 "OrderDomain", "OrderMessages", "OrderStore", "EventTopology", "ServiceRuntime", "Postgres", "AMQP",
-                .asyncHTTPClient, .logging, .nioCore, .nioHTTP1, .unixSignals,
+                "Backoff", .asyncHTTPClient, .logging, .nioCore, .nioHTTP1, .unixSignals,
             ]
         ),
 

@@ -1,3 +1,5 @@
+import AMQP
+import EventTopology
 import Foundation
 import Testing
 
@@ -179,6 +181,29 @@ struct DeadLetterTests {
                 try await Set(system.events().map(\.subject)) == refused
             }
             #expect(try await system.deadLetters(atLeast: 0).total == 0)
+        }
+    }
+
+    @Test("a command waits until nobody else goes through the dead letters, and gives up after 5 s")
+    func waitsForItsTurn() async throws {
+        try await System.with { system in
+            _ = try await Self.refuse(1, of: 1, in: system)
+            _ = try await system.deadLetters(atLeast: 1)
+            let other = AMQPQueueWalk(
+                queue: BrokerNames.deadLetterQueue,
+                configuration: try AMQPConfiguration(url: system.servers.brokerURL, connectionName: "tests")
+            )
+            #expect(try await other.begin(deadline: .now + .seconds(5)).messages == 1)
+            _ = try await other.next(deadline: .now + .seconds(5))
+            let start = ContinuousClock.now
+            try await system.refuses(["dlq", "list"], 75, "somebody else has been going through the dead letters")
+            #expect((3...8).contains(start.duration(to: .now) / .seconds(1)))
+
+            async let list: LetterList = system.orderctl(["dlq", "list"])
+            // So long the other still goes on.
+            try await Task.sleep(for: .seconds(2))
+            try await other.end(deadline: .now + .seconds(5))
+            #expect(try await list.total == 1)
         }
     }
 

@@ -1,4 +1,5 @@
 package import AMQP
+import Backoff
 import EventTopology
 import ServiceRuntime
 
@@ -8,6 +9,10 @@ package struct DeadLetterQueue {
     /// How long the broker may be silent although there is something.
     private static let nextTimeout = Duration.seconds(10)
     private static let endTimeout = Duration.seconds(30)
+    /// How long to wait while somebody else goes through the queue: mostly the console, which takes no longer.
+    private static let turnTimeout = Duration.seconds(5)
+    private static let shortestPause = Duration.milliseconds(100)
+    private static let longestPause = Duration.milliseconds(500)
 
     private let broker: AMQPConfiguration
 
@@ -20,33 +25,54 @@ package struct DeadLetterQueue {
     /// stays. Returns how many there were. `begin` is told how many there are, `end` is called while what was seen can
     /// still be removed.
     ///
-    /// Throws ``ProcessFailure`` when the broker is away, or when another command goes through the queue: only one can,
-    /// since each would miss what the other has.
+    /// Only one can go through the queue at a time, since each would miss what the other has: it waits 5 s for its turn.
+    ///
+    /// Throws ``ProcessFailure`` when the broker is away, or its turn has not come; `CancellationError` when it is
+    /// cancelled while it waits.
     @discardableResult
     package func walk(
         begin: (Int) -> Void = { _ in },
         _ visit: (DeadLetter, AMQPQueueWalk) async throws -> Bool,
         end: (AMQPQueueWalk) async throws -> Void = { _ in }
     ) async throws -> Int {
-        let walk = AMQPQueueWalk(queue: BrokerNames.deadLetterQueue, configuration: broker)
+        let (walk, messages) = try await start()
         do {
-            let start = try await walk.begin(deadline: .now + Self.connectTimeout)
-            guard !start.isBusy else {
-                throw ProcessFailure(
-                    "another command goes through the dead letters; try again when it is done",
-                    exitCode: ExitCode.temporaryFailure
-                )
-            }
-            begin(start.messages)
+            begin(messages)
             while let delivery = try await walk.next(deadline: .now + Self.nextTimeout) {
                 guard try await visit(DeadLetter(delivery), walk) else { break }
             }
             try await end(walk)
             try await walk.end(deadline: .now + Self.endTimeout)
-            return start.messages
+            return messages
         } catch {
             try? await walk.end(deadline: .now + Self.endTimeout)
             throw Self.failure(error)
+        }
+    }
+
+    /// Begins once nobody else goes through the queue; returns how many there are.
+    private func start() async throws -> (AMQPQueueWalk, messages: Int) {
+        let limit = ContinuousClock.now + Self.turnTimeout
+        var backoff = Backoff(base: Self.shortestPause, cap: Self.longestPause)
+        while true {
+            let walk = AMQPQueueWalk(queue: BrokerNames.deadLetterQueue, configuration: broker)
+            let start: AMQPQueueWalk.Start
+            do {
+                start = try await walk.begin(deadline: .now + Self.connectTimeout)
+            } catch {
+                throw Self.failure(error)
+            }
+            guard start.isBusy else { return (walk, start.messages) }
+            try? await walk.end(deadline: .now + Self.endTimeout)
+            let pause = backoff.next()
+            guard .now + pause < limit else {
+                throw ProcessFailure(
+                    "somebody else has been going through the dead letters for 5 s, another command or the console; try "
+                        + "again when it is done",
+                    exitCode: ExitCode.temporaryFailure
+                )
+            }
+            try await Task.sleep(for: pause)
         }
     }
 

@@ -13,7 +13,8 @@ struct DLQ: AsyncParsableCommand {
         abstract: "Look at the dead letters, send them again, or remove them.",
         discussion: """
             The dead-letter queue on the broker is gone through from its head; whatever is not sent again or removed
-            stays, in its order. Only one of these commands can go through it at a time.
+            stays, in its order. Only one of these commands, or the console, can go through it at a time: each waits up
+            to 5 s for its turn.
             """,
         subcommands: [List.self, Show.self, Export.self, Redrive.self, Purge.self]
     )
