@@ -108,11 +108,11 @@ struct ConsoleAccessTests {
         let access = OperatorAccess(token: Self.token, port: Self.port)
         let value = access.cookie(at: Self.now).value
         let end = Self.now.addingTimeInterval(Double(OperatorAccess.sessionSeconds))
-        #expect(access.isSession(value, at: Self.now))
-        #expect(access.isSession(value, at: end.addingTimeInterval(-1)))
-        #expect(!access.isSession(value, at: end))
-        #expect(OperatorAccess(token: Self.token, port: 1).isSession(value, at: Self.now))
-        #expect(!OperatorAccess(token: "another-token-of-it", port: Self.port).isSession(value, at: Self.now))
+        #expect(access.sessionEnd(value, at: Self.now) == end)
+        #expect(access.sessionEnd(value, at: end.addingTimeInterval(-1)) == end)
+        #expect(access.sessionEnd(value, at: end) == nil)
+        #expect(OperatorAccess(token: Self.token, port: 1).sessionEnd(value, at: Self.now) == end)
+        #expect(OperatorAccess(token: "another-token-of-it", port: Self.port).sessionEnd(value, at: Self.now) == nil)
         #expect(access.cookie(at: Self.now).value != value)
 
         let parts = value.split(separator: ".").map(String.init)
@@ -122,7 +122,22 @@ struct ConsoleAccessTests {
             "\(parts[0]).\(parts[1]).\(parts[2].dropLast(2))00", "\(parts[0]).\(parts[1]).", value + ".", value + "0",
             value.dropLast() + "g",
         ] where forged != value {
-            #expect(!access.isSession(forged, at: Self.now), "\(forged)")
+            #expect(access.sessionEnd(forged, at: Self.now) == nil, "\(forged)")
+        }
+    }
+
+    @Test("a live stream ends with its session; the browser's next one is refused", .timeLimit(.minutes(1)))
+    func streamsEndWithTheSession() async throws {
+        try await withConsole(isLive: true) { client in
+            let access = OperatorAccess(token: Self.token, port: Self.port)
+            let end = Date().addingTimeInterval(3)
+            let cookie = access.cookie(at: end.addingTimeInterval(-Double(OperatorAccess.sessionSeconds)))
+            let headers: HTTPFields = [.cookie: "\(cookie.name)=\(cookie.value)"]
+            let stream = try await client.execute(uri: "/console/api/events", method: .get, headers: headers)
+            #expect(stream.status == .ok && (0...5).contains(Date().timeIntervalSince(end)))
+            #expect(String(buffer: stream.body).contains("\ndata: {"))
+            let again = try await client.execute(uri: "/console/api/events", method: .get, headers: headers)
+            #expect(try again.status == .unauthorized && code(again) == "operator_only")
         }
     }
 
@@ -311,8 +326,11 @@ struct ConsoleAccessTests {
 
     // MARK: Helpers
 
-    /// A console whose servers and services are all away.
-    private func withConsole(_ test: @escaping @Sendable (any TestClientProtocol) async throws -> Void) async throws {
+    /// A console whose servers and services are all away; a live one tells its viewers so each second.
+    private func withConsole(
+        isLive: Bool = false,
+        _ test: @escaping @Sendable (any TestClientProtocol) async throws -> Void
+    ) async throws {
         let logger = Logger(label: "console-tests") { _ in SwiftLogNoOpLogHandler() }
         let database = try PostgresConfiguration(url: "postgres://nobody@127.0.0.1:1/none", applicationName: "test")
         let broker = try AMQPConfiguration(url: "amqp://nobody:none@127.0.0.1:1/none", connectionName: "test")
@@ -330,14 +348,17 @@ struct ConsoleAccessTests {
                 orders: CommitMetrics(MetricsRegistry())
             )
         )
+        let access = OperatorAccess(token: Self.token, port: Self.port)
         let routes = ConsoleRoutes(
+            access: access,
             sampler: sampler,
             deadLetters: DeadLetterDesk(broker: broker, database: database, consumer: consumer, logger: logger),
             pool: pool,
             mockPlatform: nil
         )
-        let access = OperatorAccess(token: Self.token, port: Self.port)
         let router = Console.router(access: access, routes: routes, pool: pool, host: "127.0.0.1")
+        let sampling = isLive ? Task { await sampler.run() } : nil
+        defer { sampling?.cancel() }
         try await Application(router: router).test(.router) { client in try await test(client) }
     }
 

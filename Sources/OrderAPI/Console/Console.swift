@@ -38,7 +38,9 @@ struct Console {
                 orders: orders
             )
         )
+        let access = OperatorAccess(token: settings.token, port: settings.port)
         let routes = ConsoleRoutes(
+            access: access,
             sampler: sampler,
             deadLetters: DeadLetterDesk(
                 broker: broker,
@@ -49,7 +51,6 @@ struct Console {
             pool: pool,
             mockPlatform: settings.mockPlatform
         )
-        let access = OperatorAccess(token: settings.token, port: settings.port)
         let server = makeHTTPServer(
             router: Self.router(access: access, routes: routes, pool: pool, host: settings.host),
             host: settings.host,

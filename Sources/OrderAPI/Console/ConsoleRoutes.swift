@@ -28,6 +28,7 @@ struct ConsoleRoutes {
         let createdAt: String
     }
 
+    let access: OperatorAccess
     let sampler: ConsoleSampler
     let deadLetters: DeadLetterDesk
     let pool: PostgresPool
@@ -50,8 +51,10 @@ struct ConsoleRoutes {
 
     // MARK: Live
 
-    /// Server-sent events: all that is known at once, and what is new each second. It ends with the process.
+    /// Server-sent events: all that is known at once, and what is new each second. It ends with the process, and with
+    /// the session: then browsers come again, and are refused.
     private func events(_ request: Request, _ context: APIContext) async throws -> Response {
+        let end = try access.proof(of: request, at: Date())?.end
         guard let viewer = sampler.viewers.join(on: context.channel) else { throw Problem.tooManyViewers }
         let first: ByteBuffer
         do {
@@ -65,7 +68,10 @@ struct ConsoleRoutes {
             // After a restart browsers come again by themselves, within a second.
             try await writer.write(ByteBuffer(string: "retry: 1000\n"))
             try await writer.write(first)
-            for await message in viewer.messages.cancelOnGracefulShutdown() { try await writer.write(message) }
+            for await message in viewer.messages.cancelOnGracefulShutdown() {
+                if let end, end <= Date() { break }
+                try await writer.write(message)
+            }
             try await writer.finish(nil)
         }
         return Response(

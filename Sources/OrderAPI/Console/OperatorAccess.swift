@@ -19,7 +19,11 @@ final class OperatorAccess: Sendable {
     /// How a request shows that it may.
     enum Proof: Equatable {
         case bearer
-        case cookie
+        /// It holds until then.
+        case cookie(until: Date)
+
+        /// Until when it holds; nil when that is for as long as the token does.
+        var end: Date? { if case .cookie(let end) = self { end } else { nil } }
     }
 
     /// How long a cookie holds, in seconds: a working day.
@@ -74,13 +78,14 @@ final class OperatorAccess: Sendable {
         Cookie(name: cookieName, value: value, maxAge: maxAge, path: "/console", httpOnly: true, sameSite: .strict)
     }
 
-    /// Whether it is a cookie of ours that still holds.
-    func isSession(_ value: String, at now: Date) -> Bool {
+    /// Until when a cookie holds; nil when it is none of ours, or holds no more.
+    func sessionEnd(_ value: String, at now: Date) -> Date? {
         let parts = value.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, let end = Int(parts[0]), let code = Self.bytes(hex: parts[2]) else { return false }
+        guard parts.count == 3, let seconds = Int(parts[0]), let code = Self.bytes(hex: parts[2]) else { return nil }
         let claim = Data("\(parts[0]).\(parts[1])".utf8)
-        return HMAC<SHA256>.isValidAuthenticationCode(code, authenticating: claim, using: key)
-            && Double(end) > now.timeIntervalSince1970
+        guard HMAC<SHA256>.isValidAuthenticationCode(code, authenticating: claim, using: key) else { return nil }
+        let end = Date(timeIntervalSince1970: Double(seconds))
+        return end > now ? end : nil
     }
 
     private func signature(of claim: String) -> HMAC<SHA256>.MAC {
@@ -109,7 +114,7 @@ final class OperatorAccess: Sendable {
             return try isToken(header.dropFirst("bearer ".count).drop { $0 == " " }) ? .bearer : nil
         }
         guard let cookie = request.cookies[cookieName] else { return nil }
-        return isSession(cookie.value, at: now) ? .cookie : nil
+        return sessionEnd(cookie.value, at: now).map { .cookie(until: $0) }
     }
 
     /// Whether a browser sent it for a page that is not the console's.
@@ -161,7 +166,7 @@ struct OperatorGuard: RouterMiddleware {
     ) async throws -> Response {
         guard let proof = try access.proof(of: request, at: Date()) else { throw Problem.operatorOnly }
         let isChange = request.method != .get && request.method != .head
-        if isChange, proof == .cookie {
+        if isChange, case .cookie = proof {
             let isMarked = HTTPField.Name.consoleRequest.map { request.headers[$0] != nil } ?? false
             guard isMarked, !OperatorAccess.isFromElsewhere(request) else { throw Problem.fromElsewhere }
         }
