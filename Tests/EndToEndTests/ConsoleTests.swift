@@ -64,6 +64,7 @@ struct ConsoleTests {
             let found = try #require(groups.data.first)
             #expect(groups.data.count == 1 && found.group.messages == 1 && found.group.status == 422)
             #expect(found.sample.orderId == order && found.sample.message.contains(order))
+            #expect(try await Self.looks(8, at: console) == [groups.asOf], "one look is for all")
 
             let group = found.group.group
             let dry = try await console.change("POST", "/redrives", #"{"dryRun":true,"group":"\#(group)"}"#)
@@ -77,6 +78,7 @@ struct ConsoleTests {
             let id = UUID().uuidString
             let go = #"{"dryRun":false,"group":"\#(group)","expected":1,"redriveId":"\#(id)"}"#
             #expect(try await console.change("POST", "/redrives", go).decoded(as: Report.self).sent == 1)
+            #expect(try await Self.looks(8, at: console).count == 1, "those who come together share one look")
             // Said again it sends nothing twice.
             #expect(try await console.change("POST", "/redrives", go).decoded(as: Report.self).sent == 0)
             try await system.eventually("the trace says that it was delivered", within: .seconds(20)) {
@@ -84,6 +86,16 @@ struct ConsoleTests {
                 return trace.data.map(\.status) == ["DELIVERED"] && trace.data[0].redrives.map(\.redriveId) == [id]
             }
             #expect(try await system.statistics().duplicates == 0)
+        }
+    }
+
+    /// Asks so many times at once for the dead letters; when those were looked at.
+    private static func looks(_ count: Int, at console: Console) async throws -> Set<String> {
+        try await withThrowingTaskGroup(of: String.self) { group in
+            for _ in 0..<count {
+                group.addTask { try await console.get("/dead-letters").decoded(as: Groups.self).asOf }
+            }
+            return try await group.reduce(into: []) { $0.insert($1) }
         }
     }
 
@@ -242,6 +254,7 @@ struct ConsoleTests {
             let message: String
         }
 
+        let asOf: String
         let total: Int
         let data: [Entry]
     }

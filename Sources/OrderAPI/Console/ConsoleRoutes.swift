@@ -40,7 +40,8 @@ struct ConsoleRoutes {
         api.get("/orders") { _, context in Self.json(try encoded(await newest(context))) }
         api.get("/orders/:id/trace") { _, context in Self.json(try encoded(await trace(context))) }
         api.get("/dead-letters") { _, _ in
-            try await Self.withProblems { Self.json(try encoded(await deadLetters.groups())) }
+            let counted = await sampler.deadLetters
+            return try await Self.withProblems { Self.json(try encoded(await deadLetters.groups(counted: counted))) }
         }
         api.post("/redrives") { request, _ in
             let order = try await Self.order(in: request)

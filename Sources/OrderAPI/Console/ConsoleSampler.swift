@@ -74,6 +74,9 @@ actor ConsoleSampler: Service, CustomStringConvertible {
         }
     }
 
+    /// How many dead letters there are, as far as anybody has counted.
+    var deadLetters: Int? { snapshot.queues.value?.deadLetters }
+
     // MARK: What is told
 
     /// All that is known now, with the moments of the last minutes; JSON.

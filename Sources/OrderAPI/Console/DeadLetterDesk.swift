@@ -12,6 +12,8 @@ import ServiceRuntime
 actor DeadLetterDesk {
     /// The dead letters by what they failed of.
     struct Groups: Encodable, Sendable {
+        /// When somebody began to look.
+        let asOf: String
         let total: Int
         /// How many were looked at, from the oldest.
         let looked: Int
@@ -51,8 +53,10 @@ actor DeadLetterDesk {
     private static let maximumMessageLength = 8_000
     /// A longer redrive is stopped, and goes on when it is said again.
     private static let redriveLimit = Duration.seconds(20)
-    /// How long a look is good for those who come right after.
-    private static let lifetime = Duration.seconds(1)
+    /// How long a look is good for all who come after: each takes the letters out of everybody's sight for its time.
+    private static let lifetime = Duration.seconds(10)
+    /// The same when another number of letters is counted than it found.
+    private static let changedLifetime = Duration.seconds(1)
 
     private let broker: AMQPConfiguration
     private let database: PostgresConfiguration
@@ -61,6 +65,8 @@ actor DeadLetterDesk {
     /// Ends when whoever came last is done.
     private var last: Task<Void, Never>?
     private var kept: (groups: Groups, at: ContinuousClock.Instant)?
+    /// The look that is under way, for all who want one.
+    private var looking: Task<Groups, any Error>?
 
     init(broker: AMQPConfiguration, database: PostgresConfiguration, consumer: ConsumerClient, logger: Logger) {
         self.broker = broker
@@ -69,14 +75,27 @@ actor DeadLetterDesk {
         self.logger = logger
     }
 
-    /// The groups, the largest first; throws `ProcessFailure` when the queue cannot be gone through.
-    func groups() async throws -> Groups {
-        try await inTurn {
-            if let kept = await self.kept, kept.at.duration(to: .now) < Self.lifetime { return kept.groups }
-            let groups = try await Self.look(at: DeadLetterQueue(broker: self.broker))
-            await self.keep(groups)
-            return groups
+    /// The groups, the largest first, as they were found at most 10 s ago, or 1 s when another number than that is
+    /// `counted` now.
+    ///
+    /// Throws `ProcessFailure` when the queue cannot be gone through. A cancelled caller waits with the others: a look
+    /// ends within its deadlines.
+    func groups(counted: Int?) async throws -> Groups {
+        if let kept {
+            let isSame = counted == nil || counted == kept.groups.total
+            if kept.at.duration(to: .now) < (isSame ? Self.lifetime : Self.changedLifetime) { return kept.groups }
         }
+        if let looking { return try await looking.value }
+        let look = Task {
+            try await inTurn {
+                let groups = try await Self.look(at: DeadLetterQueue(broker: self.broker))
+                await self.keep(groups)
+                return groups
+            }
+        }
+        looking = look
+        defer { looking = nil }
+        return try await look.value
     }
 
     private func keep(_ groups: Groups?) {
@@ -87,6 +106,7 @@ actor DeadLetterDesk {
         var counted = DeadLetterGroups(maximum: maximumGroups)
         var samples: [String: Sample] = [:]
         var looked = 0
+        let asOf = Date().rfc3339
         let total = try await queue.walk { letter, _ in
             counted.add(letter)
             if samples[letter.group] == nil, samples.count < maximumGroups {
@@ -98,7 +118,7 @@ actor DeadLetterDesk {
         let data = counted.sorted.compactMap { group in
             samples[group.group].map { Group(group: group, sample: $0) }
         }
-        return Groups(total: total, looked: looked, data: data)
+        return Groups(asOf: asOf, total: total, looked: looked, data: data)
     }
 
     private static func sample(_ letter: DeadLetter) throws -> Sample {

@@ -3,8 +3,10 @@
 import { byID, call, clock, count, fill, html, plain, setText, silence } from "./page.js";
 import { trace } from "./trace.js";
 
-let shownDepth = null;
+// As many letters as were counted when they were last looked at.
+let lookedDepth = null;
 let askedAt = 0;
+let isLooking = false;
 // Which of the looks, and which opening of the dialog, is the latest: an answer to an earlier one is not shown.
 let looks = 0;
 let openings = 0;
@@ -15,41 +17,53 @@ const PAUSE_MS = 2_000;
 let news = "";
 const NEWS_MS = 10_000;
 
-// The groups are asked for when the number has changed or the look is old, at most once in two seconds: each look goes
-// through the queue.
+// The groups are asked for when the number has changed or the look is old, one look after another and at most one in two
+// seconds: each goes through the queue. Nobody sees a hidden page.
 export function showLetters({ queues }) {
-    if (queues.value == null) {
-        hide(`RabbitMQ cannot be asked: ${silence(queues)}.`);
+    const reason = whyUncounted(queues);
+    if (reason !== null) {
+        hide(reason);
         return;
     }
-    const depth = queues.value.deadLetters ?? 0;
-    if (performance.now() - askedAt < (depth === shownDepth ? LOOK_MS : PAUSE_MS)) return;
-    shownDepth = depth;
-    look(depth, queues.asOf);
+    if (isLooking || document.hidden) return;
+    const depth = queues.value.deadLetters;
+    if (performance.now() - askedAt < (depth === lookedDepth ? LOOK_MS : PAUSE_MS)) return;
+    lookedDepth = depth;
+    askedAt = performance.now();
+    if (depth === 0) show({ asOf: queues.asOf, total: 0, looked: 0, data: [] });
+    else look();
 }
 
-async function look(depth, asOf) {
+function whyUncounted(queues) {
+    if (queues.value == null) return `RabbitMQ cannot be asked: ${silence(queues)}.`;
+    if (!queues.value.hasDeadLetterQueue) return "RabbitMQ has no queue for them.";
+    return queues.value.deadLetters == null ? "Somebody goes through them; until then nobody can count them." : null;
+}
+
+async function look() {
     const mine = ++looks;
-    askedAt = performance.now();
+    isLooking = true;
     try {
-        const groups = depth === 0 ? { total: 0, looked: 0, data: [] } : await call("/dead-letters");
-        if (mine === looks) show(groups, asOf);
+        const groups = await call("/dead-letters");
+        if (mine === looks) show(groups);
     } catch (refusal) {
         if (mine === looks) hide(`They cannot be listed now: ${refusal.message}.`);
+    } finally {
+        isLooking = false;
     }
 }
 
 // Says why there is no list, in the place of one that may not be true any more.
 function hide(reason) {
     looks += 1;
-    shownDepth = null;
+    lookedDepth = null;
     setText(byID("letters-text"), reason);
     setText(byID("letters-time"), "");
     fill(byID("letters"), null, () => []);
 }
 
-function show(groups, asOf) {
-    const { total, looked, data } = groups;
+function show(groups) {
+    const { asOf, total, looked, data } = groups;
     const causes = data.length === 1 ? "one cause" : `${count(data.length)} causes`;
     const now = total === 0
         ? "None. An event that the platform refuses, or that has failed ten times, waits here for you."
@@ -58,7 +72,7 @@ function show(groups, asOf) {
             : `${count(total)} of ${causes}.`;
     setText(byID("letters-text"), [news, now].filter(Boolean).join(" "));
     setText(byID("letters-time"), `As of ${clock(asOf)}.`);
-    fill(byID("letters"), groups, () => data.map(group));
+    fill(byID("letters"), data, () => data.map(group));
 }
 
 function group({ group, sample }) {
@@ -106,6 +120,7 @@ async function redrive(group) {
         const plan = await call("/redrives", { method: "POST", body: { group: group.group, dryRun: true } });
         if (!isCurrent()) return;
         setText(byID("redrive-text"), planned(plan));
+        setText(byID("redrive-problem"), plan.problem == null ? "" : `${plan.problem}.`);
         go.disabled = plan.wouldSend === 0 && plan.alreadyDelivered === 0;
         setText(go, plan.wouldSend === 0 ? "Remove" : `Send ${count(plan.wouldSend)} again`);
         dialog.onclose = () => {
@@ -139,7 +154,7 @@ async function send(group, plan) {
         });
         news = `Sent ${count(done.sent)} again.` + (done.problem == null ? "" : ` It ended there: ${done.problem}.`);
         setTimeout(() => { news = ""; }, NEWS_MS);
-        shownDepth = null; // what is told next is looked at
+        lookedDepth = null; // what is told next is looked at
         askedAt = 0;
     } catch (refusal) {
         setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);

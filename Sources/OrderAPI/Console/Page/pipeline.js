@@ -113,8 +113,9 @@ export function pipeline({ orders, outbox, queues, consumer, platform }) {
         letters: queues.value == null ? gone(queues) : {
             value: count(queues.value.deadLetters),
             unit: "",
-            note: queues.value.deadLetters > 0 ? "waiting for you" : "nothing to do",
-            state: queues.value.deadLetters > 0 ? "bad" : "ok",
+            note: queues.value.deadLetters == null ? "not counted"
+                : queues.value.deadLetters > 0 ? "waiting for you" : "nothing to do",
+            state: queues.value.deadLetters == null ? "warn" : queues.value.deadLetters > 0 ? "bad" : "ok",
         },
     };
     const edges = {
