@@ -1,6 +1,7 @@
 """The operator's console in a real Chromium: what an operator sees and does when the data platform fails, comes
 back, and refuses an event for good. Run by `run` beside servers of its own."""
 
+import json
 import re
 import signal
 import sys
@@ -186,6 +187,62 @@ def finds_the_refused_one(page, poison):
     expect(page.locator("#trace .badge")).to_have_text("dead letter")
 
 
+def waits_for_a_slow_look(browser, system):
+    """On a page whose news, and whose way to the server, are the test's: while a look at the dead letters takes long no
+    other is begun, whatever is counted meanwhile, and a hidden page does not look. Then redrives get lost."""
+    watched = Watched(browser, system, viewport=LAPTOP)
+    page = watched.page
+    watched.sign_in()
+    told = watched.context.request.get("/console/api/snapshot").json()
+    counted = told["snapshot"]["queues"]["value"]
+    assert counted["deadLetters"] == 1, counted
+    looks = []
+    orders = []
+
+    def order_again(route):
+        order = route.request.post_data_json
+        if order["dryRun"]:
+            route.continue_()
+            return
+        orders.append(order)
+        if len(orders) == 1:
+            route.abort()
+        else:
+            route.fulfill(status=500 if len(orders) == 2 else 409, json={"detail": "so the test says"})
+
+    page.route("**/console/api/events", lambda route: route.fulfill(
+        content_type="text/event-stream", body=f"retry: 300\ndata: {json.dumps(told)}\n\n"))
+    page.route("**/console/api/dead-letters", lambda route: looks.append(route))
+    page.route("**/console/api/redrives", order_again)
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.isHidden === true })")
+    page.goto("/console")
+    eventually("it looks", lambda: page.wait_for_timeout(50) or looks)
+    counted["deadLetters"] = 0
+    page.wait_for_timeout(3_000)  # longer than the pause between two looks
+    assert len(looks) == 1, f"{len(looks)} looks at once"
+    expect(page.locator("#letters-text")).not_to_contain_text("None")
+    counted["deadLetters"] = 1
+    looks[0].continue_()
+    expect(page.locator("#letters .letter")).to_have_count(1)
+
+    page.evaluate("window.isHidden = true")
+    counted["deadLetters"] = 2
+    page.wait_for_timeout(3_000)
+    assert len(looks) == 1, "a hidden page looks"
+    page.evaluate("window.isHidden = false")
+    eventually("it looks again once it is seen", lambda: page.wait_for_timeout(50) or len(looks) == 2)
+    looks[1].continue_()
+    page.unroute("**/console/api/dead-letters")
+
+    for said in ("It is not known how many were sent: order-api does not answer",
+                 "It is not known how many were sent: so the test says", "Nothing was sent: so the test says"):
+        page.get_by_role("button", name="Send again…").click()
+        page.get_by_role("button", name="Send 1 again").click()
+        expect(page.locator("#letters-text")).to_contain_text(said)
+    assert orders[0]["redriveId"] and orders[0] == orders[1] == orders[2], orders
+    watched.context.close()
+
+
 def sends_it_again(page):
     """With the keyboard alone."""
     choose_fault(page, "ok")
@@ -327,6 +384,8 @@ def use_console(browser, system):
             watched.is_accessible()
             page.locator("#letters-title").evaluate("title => title.scrollIntoView()")
             watched.picture("console-dead-letter")
+        with step("waits for a slow look, and says when it does not know what was sent"):
+            waits_for_a_slow_look(browser, system)
         with step("sends it again, with the keyboard"):
             sends_it_again(page)
         with step("follows it to the platform"):

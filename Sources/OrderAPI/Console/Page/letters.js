@@ -16,6 +16,8 @@ const PAUSE_MS = 2_000;
 // What was done last; it stands before what there is now for a moment.
 let news = "";
 const NEWS_MS = 10_000;
+// Redrives of which nobody knows what became, by their group: said again as they were they send nothing twice.
+const unsure = new Map();
 
 // The groups are asked for when the number has changed or the look is old, one look after another and at most one in two
 // seconds: each goes through the queue. Nobody sees a hidden page.
@@ -142,21 +144,40 @@ function planned({ wouldSend, alreadyDelivered, unreadable }) {
 // Sends at most as many as the dry run has looked at.
 async function send(group, plan) {
     setText(byID("letters-text"), "Sending.");
+    const earlier = unsure.get(group.group);
+    const order = earlier ?? {
+        group: group.group,
+        dryRun: false,
+        expected: plan.selected,
+        redriveId: plan.redriveId,
+    };
     try {
-        const done = await call("/redrives", {
-            method: "POST",
-            body: {
-                group: group.group,
-                dryRun: false,
-                expected: plan.selected,
-                redriveId: crypto.randomUUID?.() ?? null,
-            },
-        });
-        news = `Sent ${count(done.sent)} again.` + (done.problem == null ? "" : ` It ended there: ${done.problem}.`);
-        setTimeout(() => { news = ""; }, NEWS_MS);
-        lookedDepth = null; // what is told next is looked at
-        askedAt = 0;
+        const done = await call("/redrives", { method: "POST", body: order });
+        unsure.delete(group.group);
+        tell(outcome(done, earlier !== undefined));
     } catch (refusal) {
-        setText(byID("letters-text"), `Nothing was sent: ${refusal.message}.`);
+        const isRefused = refusal.status >= 400 && refusal.status < 500;
+        if (!isRefused) unsure.set(group.group, order);
+        tell(isRefused ? `Nothing was sent: ${refusal.message}.` : `It is not known how many were sent: `
+            + `${refusal.message}. Send them again: what has been sent already is not sent twice.`);
     }
+}
+
+function outcome({ sent, alreadySent, cameBack, problem }, isRepeated) {
+    const parts = [sent === 0 && isRepeated
+        ? "The try before had sent what it was to send; what is here now can be sent again."
+        : `Sent ${count(sent)} again.`];
+    if (alreadySent > 0) parts.push(`${count(alreadySent)} had been sent already, and were only removed.`);
+    if (cameBack > 0) parts.push(`${count(cameBack)} had been sent already, and failed again.`);
+    if (problem != null) parts.push(`It ended there: ${problem}.`);
+    return parts.join(" ");
+}
+
+// What is told next is looked at first.
+function tell(text) {
+    news = text;
+    setText(byID("letters-text"), news);
+    setTimeout(() => { if (news === text) news = ""; }, NEWS_MS);
+    lookedDepth = null;
+    askedAt = 0;
 }

@@ -116,7 +116,10 @@ export async function call(path, { method = "GET", body } = {}) {
     } catch {
         throw new Refusal(0, "order-api does not answer");
     }
-    const answer = await response.json().catch(() => ({}));
+    const answer = await response.json().catch(() => {
+        if (response.ok) throw new Refusal(0, "order-api's answer did not arrive whole");
+        return {};
+    });
     if (response.status === 401) location.assign("/console/sign-in");
     if (!response.ok) throw new Refusal(response.status, answer.detail ?? answer.title ?? `status ${response.status}`);
     return answer;
