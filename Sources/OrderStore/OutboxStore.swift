@@ -44,7 +44,7 @@ package enum OutboxStore {
     package struct Place: Hashable, Sendable {
         package let id: Int64
         fileprivate let slot: Int16
-        fileprivate let order: UUID
+        package let order: UUID
         fileprivate let sequence: Int32
     }
 

@@ -84,8 +84,12 @@ private struct Wiretap {
         )
     }
 
-    /// Of each order the numbers of its events, in the order of the queue, until all have arrived; repeats left out.
-    func sequences(until isComplete: ([String: [Int]]) -> Bool) async throws -> [String: [Int]] {
+    /// Of each order the numbers of its events, in the order of the queue, until all have arrived; without repeats,
+    /// unless told otherwise.
+    func sequences(
+        withRepeats: Bool = false,
+        until isComplete: ([String: [Int]]) -> Bool
+    ) async throws -> [String: [Int]] {
         struct Envelope: Decodable {
             let subject: String
             let sequence: Int
@@ -93,7 +97,7 @@ private struct Wiretap {
         var sequences: [String: [Int]] = [:]
         for await delivery in consumer.deliveries {
             let event = try JSONDecoder().decode(Envelope.self, from: Data(delivery.body))
-            if sequences[event.subject]?.contains(event.sequence) != true {
+            if withRepeats || sequences[event.subject]?.contains(event.sequence) != true {
                 sequences[event.subject, default: []].append(event.sequence)
             }
             try await consumer.ack(delivery)
@@ -212,6 +216,34 @@ extension EndToEndTests {
             try await system.eventually("nothing is held", within: .seconds(10)) {
                 try await system.api.metric("orders_outbox_relay_shards_held") == 0
             }
+        }
+    }
+
+    @Test("an event that the broker refuses is never overtaken by the next of its order")
+    func refusedIsNotOvertaken() async throws {
+        try await System.with([.orderAPI]) { system in
+            let wiretap = try await Wiretap(system)
+            try await system.servers.refuseEvents(ofType: "order.paid.v1")
+            let refused = #"orders_outbox_published_total{result="nacked"}"#
+            let order: Order = try await system.placeOrder(
+                system.createUser(),
+                [(system.createProduct(stock: 1).id, 1)]
+            ).decoded()
+            try await system.eventually("it is refused", within: .seconds(10)) {
+                try await system.api.metric(refused) > 0
+            }
+            let path = "/v1/orders/\(order.id)/transitions"
+            #expect(try await system.api.post(path, #"{"to":"PREPARING"}"#).status == 200)
+            // A relay that begins finds both at once.
+            try await system.stop(.orderAPI)
+            try await system.start([.orderAPI])
+            try await system.eventually("it is refused again", within: .seconds(10)) {
+                try await system.api.metric(refused) > 0
+            }
+            try await system.servers.takeRefusedEvents()
+            #expect(try await system.api.post(path, #"{"to":"SHIPPED"}"#).status == 200)
+            let sequences = try await wiretap.sequences(withRepeats: true) { $0[order.id]?.last == 3 }
+            #expect(sequences[order.id]?.drop { $0 == 1 } == [2, 3], "\(sequences)")
         }
     }
 

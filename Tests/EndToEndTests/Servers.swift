@@ -57,6 +57,19 @@ struct Servers: Sendable {
         try await administerBroker("DELETE", "/api/bindings/\(name)/e/order.events/q/dataplatform.forward.v1/order.%23")
     }
 
+    /// Binds a queue that is always full for events of a type: the broker refuses them, though other queues get them.
+    func refuseEvents(ofType type: String) async throws {
+        let arguments = #"{"arguments":{"x-max-length":0,"x-overflow":"reject-publish"}}"#
+        try await administerBroker("PUT", "/api/queues/\(name)/test.full", body: arguments)
+        let binding = "/api/bindings/\(name)/e/order.events/q/test.full"
+        try await administerBroker("POST", binding, body: #"{"routing_key":"\#(type)"}"#)
+    }
+
+    /// Removes that queue.
+    func takeRefusedEvents() async throws {
+        try await administerBroker("DELETE", "/api/queues/\(name)/test.full")
+    }
+
     /// Removes what ``create()`` made, whoever still uses it.
     func delete() async throws {
         try await administerBroker("DELETE", "/api/vhosts/\(name)")
@@ -71,13 +84,14 @@ struct Servers: Sendable {
         await redis.close()
     }
 
-    private func administerBroker(_ method: String, _ path: String) async throws {
+    private func administerBroker(_ method: String, _ path: String, body: String? = nil) async throws {
         var management = try Servers.components("JUMUN_TEST_RABBITMQ_MANAGEMENT_URL")
         let credentials = "\(management.user ?? ""):\(management.password ?? "")"
         (management.user, management.password) = (nil, nil)
         let answer = try await Web(base: management.string ?? "").send(
             method,
             path,
+            body: body,
             headers: ["authorization": "Basic " + Data(credentials.utf8).base64EncodedString()]
         )
         guard (200..<300).contains(answer.status) else {

@@ -1,5 +1,6 @@
 import AMQP
 import Backoff
+import FoundationEssentials
 import OrderStore
 
 /// A shard in the hands of this relay: how far it is confirmed, what comes next, and whether it waits.
@@ -46,9 +47,11 @@ struct RelayShard {
         if places.isEmpty { cursor.finish() }
     }
 
-    /// Hands out what is to be sent next.
+    /// Hands out what is to be sent next, of each order one event at most: a second one of which the broker takes the
+    /// later and not the earlier would be in the queue before it.
     mutating func handOut(limit: Int) -> ArraySlice<OutboxStore.Place> {
-        let next = places.dropFirst(handedOut).prefix(limit)
+        var orders: Set<UUID> = []
+        let next = places.dropFirst(handedOut).prefix(limit).prefix { orders.insert($0.order).inserted }
         handedOut += next.count
         return next
     }
