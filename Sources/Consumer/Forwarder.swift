@@ -9,6 +9,8 @@ struct Forwarder: Service {
     /// How long what is under way may still take when the process stops.
     static let stopLimit = Duration.seconds(5)
     private static let goodbyeTimeout = Duration.milliseconds(500)
+    /// How often a broker that accepts no messages is looked at.
+    private static let blockedInterval = Duration.milliseconds(500)
 
     let broker: AMQPConfiguration
     let publisher: AMQPPublisher
@@ -60,15 +62,17 @@ struct Forwarder: Service {
             case .shutdown: return
             case .suspicion: isCareful = true
             case .allClear: isCareful = false
-            case .circuitOpen, .circuitClosed, .inbox: break
+            case .circuitOpen, .circuitClosed, .inbox, .broker: break
             }
         }
     }
 
-    /// Returns when the inbox answers and the circuit admits a request; throws when the process stops meanwhile.
+    /// Returns when the inbox answers, the broker would take what fails, and the circuit admits a request; throws when
+    /// the process stops meanwhile.
     private func waitUntilUseful() async throws {
         try await cancelWhenGracefulShutdown {
             try await inbox.waitUntilReachable()
+            while case .blocked = publisher.status { try await Task.sleep(for: Self.blockedInterval) }
             while !circuit.beginProbe() { try await Task.sleep(for: max(circuit.pause, .milliseconds(1))) }
         }
     }
@@ -88,7 +92,7 @@ struct Forwarder: Service {
             consumer: consumer,
             platform: platform,
             inbox: inbox,
-            mover: Mover(publisher: publisher, logger: logger),
+            mover: Mover(publisher: publisher, logger: logger) { await session.stop(.broker) },
             circuit: circuit,
             isProbe: mode == .probe,
             inFlight: inFlight,

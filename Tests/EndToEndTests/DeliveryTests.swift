@@ -209,6 +209,37 @@ extension EndToEndTests {
         }
     }
 
+    @Test("a broker that takes nothing costs an event no delivery, and nobody says dead letter before it is one")
+    func brokerTakesNothing() async throws {
+        try await Courier.with { courier in
+            defer { try? controlBroker("set_vm_memory_high_watermark 0.4") }
+            let event = Courier.events(1)
+            try await courier.setFaults(#"{"mode":"reject","subjects":["\#(event[0].order)"]}"#)
+            try await courier.system.stop(.consumer)
+            try await courier.publish(event)
+            try controlBroker("set_vm_memory_high_watermark 0.00001")
+            try await courier.system.start([.consumer])
+            try await courier.system.eventually("it is refused", within: .seconds(20)) {
+                try await courier.statistics().refused == 1
+            }
+            // Longer than the broker may take for one try, with the pause before it would be given back.
+            try await Task.sleep(for: .seconds(35))
+            #expect(try await courier.statistics().refused == 1)
+            #expect(try await courier.rows("delivery_attempts") == 0)
+            #expect(try await courier.lag().stages.first { $0.stage == "unacked" }?.messages == 1)
+            try controlBroker("set_vm_memory_high_watermark 0.4")
+            let letter = try #require(try await courier.deadLetters(1).first)
+            #expect(letter.messageID == event[0].id)
+            try await courier.system.eventually("it is noted", within: .seconds(10)) {
+                try await courier.rows("delivery_attempts") == 1
+            }
+            let others = Courier.events(20)
+            try await courier.publish(others)
+            try await courier.expectDelivered(others)
+            #expect(try await courier.statistics().refused == 1)
+        }
+    }
+
     @Test("a queue with other arguments: the consumer is not ready, names queue and argument, and does not die")
     func drift() async throws {
         let name = BrokerNames.retryQueue(delayMs: 1_000)

@@ -284,7 +284,7 @@ extension EndToEndTests {
         return orders
     }
 
-    private func controlBroker(_ arguments: String) throws {
+    func controlBroker(_ arguments: String) throws {
         let process = Process()
         process.executableURL = URL(filePath: "/bin/sh")
         let command = try TestEnvironment.required("JUMUN_TEST_RABBITMQCTL")

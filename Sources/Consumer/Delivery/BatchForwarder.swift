@@ -249,18 +249,25 @@ struct BatchForwarder: Sendable {
     // MARK: Settling
 
     private func settle(_ results: Results) async {
+        // What the platform has comes first: it must be noted, however long the broker takes for the others.
+        if await settleAnswered(results) { await move(results.failed) }
         await setAside(results.aside)
-        guard !results.delivered.isEmpty || !results.failed.isEmpty else { return }
+    }
+
+    /// Notes what came of the requests, but for what is given up; acknowledges what is delivered. Whether it is noted.
+    private func settleAnswered(_ results: Results) async -> Bool {
+        let failed = results.failed.map(\.row).filter { $0.outcome != .deadLettered }
+        guard !results.delivered.isEmpty || !failed.isEmpty else { return true }
         countDelivered(results.delivered.map(\.event))
         let isNoted = await inbox.note(
             delivered: results.delivered.map(\.row),
-            failed: results.failed.map(\.row)
+            failed: failed
         ) { await stop(.inbox) }
         // Not acknowledged they come again; better twice at the platform than lost.
-        guard isNoted else { return }
+        guard isNoted else { return false }
         await mover.acknowledge(results.delivered.map(\.event.delivery), of: consumer)
         progress.settled(results.delivered.count)
-        await move(results.failed)
+        return true
     }
 
     private func countDelivered(_ events: [ForwardedEvent]) {
@@ -276,6 +283,7 @@ struct BatchForwarder: Sendable {
     private func move(_ failures: [Failure]) async {
         let moves = failures.map { Mover.Move(delivery: $0.event.delivery, destination: $0.destination) }
         let isMoved = await mover.move(moves, of: consumer)
+        var givenUp: [DeliveryStore.Failed] = []
         for (failure, isMoved) in zip(failures, isMoved) where isMoved {
             if let tierMs = failure.row.tierMs {
                 metrics.countRetry(tierMs: tierMs)
@@ -284,8 +292,12 @@ struct BatchForwarder: Sendable {
                 progress.settled(1)
                 metrics.deadLettered.increment()
                 if failure.event.isRedriven { metrics.redriven.with("dead_lettered").increment() }
+                givenUp.append(failure.row)
             }
         }
+        guard !givenUp.isEmpty else { return }
+        // Only now: an event that the broker has not taken yet is no dead letter.
+        _ = await inbox.note(delivered: [], failed: givenUp) { await stop(.inbox) }
     }
 
     private func setAside(_ events: [ForwardedEvent]) async {

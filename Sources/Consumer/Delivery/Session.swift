@@ -10,6 +10,8 @@ enum StopReason: Sendable, Equatable {
     case circuitClosed
     /// The inbox can't be reached.
     case inbox
+    /// The broker doesn't take what is to be moved to another queue.
+    case broker
     /// A message came with which consumers have died.
     case suspicion
     /// No such message has come for a while.
