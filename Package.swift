@@ -184,7 +184,9 @@ let package = Package(
         .testTarget(name: "BackoffTests", dependencies: ["Backoff"]),
         .testTarget(
             name: "ConsumerTests",
-            dependencies: ["Consumer", "AMQP", "ServiceRuntime", "SeededRandom", .nioCore, .nioHTTP1]
+            dependencies: [
+                "Consumer", "AMQP", "EventTopology", "ServiceRuntime", "SeededRandom", .logging, .nioCore, .nioHTTP1,
+            ]
         ),
         .testTarget(
             name: "DataPlatformTests",

@@ -1,4 +1,7 @@
+import AMQP
+import EventTopology
 import Foundation
+import Logging
 import SeededRandom
 import Testing
 
@@ -124,6 +127,28 @@ struct CircuitBreakerTests {
             }
         }
         #expect(open / now < 0.33, "open \(open) of \(now) s, seed 20261124")
+    }
+}
+
+@Suite("What a failure is for its events")
+struct WeightTests {
+    private let circuit = Circuit(maximumRequests: 4, logger: Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() })
+
+    private func fail() throws -> DeliveryPolicy.Weight {
+        let event = try Events.event(headers: [EventHeaders.attempt: .int64(9)])
+        return circuit.noteFailure(of: [event], retryAfter: nil, error: "status 500")
+    }
+
+    @Test("only one that follows a success may be an event's last attempt; none is that opens the circuit")
+    func weights() throws {
+        #expect(try fail() == .withoutEnd)
+        circuit.noteSuccess()
+        #expect(try fail() == .full)
+        for _ in 0..<8 { #expect(try fail() == .withoutEnd) }
+        #expect(try fail() == .none)
+        #expect(circuit.isOpen)
+        circuit.noteSuccess()
+        #expect(try fail() == .none)
     }
 }
 

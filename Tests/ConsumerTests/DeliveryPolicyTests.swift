@@ -29,17 +29,24 @@ struct DeliveryPolicyTests {
     func tiers() {
         let expected = [1, 2, 4, 8, 16, 32, 60, 120, 300].map { $0 * 1_000 }
         for (attempts, tierMs) in expected.enumerated() {
-            let next = DeliveryPolicy.afterFailure(attempts: attempts, counts: true)
-            #expect(next == .retry(tierMs: tierMs, attempts: attempts + 1))
+            let expected = DeliveryPolicy.Next.retry(tierMs: tierMs, attempts: attempts + 1)
+            #expect(DeliveryPolicy.afterFailure(attempts: attempts, .full) == expected)
+            #expect(DeliveryPolicy.afterFailure(attempts: attempts, .withoutEnd) == expected)
         }
-        #expect(DeliveryPolicy.afterFailure(attempts: 9, counts: true) == .deadLetter(attempts: 10))
-        #expect(DeliveryPolicy.afterFailure(attempts: .max, counts: true) == .deadLetter(attempts: 11))
-        #expect(DeliveryPolicy.afterFailure(attempts: -5, counts: true) == .retry(tierMs: 1_000, attempts: 1))
+        #expect(DeliveryPolicy.afterFailure(attempts: 9, .full) == .deadLetter(attempts: 10))
+        #expect(DeliveryPolicy.afterFailure(attempts: .max, .full) == .deadLetter(attempts: 11))
+        #expect(DeliveryPolicy.afterFailure(attempts: -5, .full) == .retry(tierMs: 1_000, attempts: 1))
+    }
+
+    @Test("a failure that may be one of an outage is never the last attempt", arguments: [9, 10, 1_000])
+    func withoutEnd(attempts: Int) {
+        let next = DeliveryPolicy.afterFailure(attempts: attempts, .withoutEnd)
+        #expect(next == .retry(tierMs: 300_000, attempts: attempts))
     }
 
     @Test("a failure that doesn't count changes no count, and never gives up", arguments: [0, 5, 9, 1_000])
     func uncounted(attempts: Int) {
-        let next = DeliveryPolicy.afterFailure(attempts: attempts, counts: false)
+        let next = DeliveryPolicy.afterFailure(attempts: attempts, .none)
         #expect(next == .retry(tierMs: 1_000, attempts: attempts))
     }
 

@@ -159,9 +159,9 @@ struct BatchForwarder: Sendable {
             guard let event = plan.refused(part) else { return }
             results.failed.append(refusal(event, outcome, took: duration, at: now))
         case .failed:
-            let counts = circuit.noteFailure(of: part, retryAfter: nil, error: outcome.summary)
+            let weight = circuit.noteFailure(of: part, retryAfter: nil, error: outcome.summary)
             log(outcome, part)
-            results.failed += part.map { failure($0, outcome, counts: counts, took: duration, at: now) }
+            results.failed += part.map { failure($0, outcome, weight, took: duration, at: now) }
         case .postponed(let retryAfter):
             _ = circuit.noteFailure(of: part, retryAfter: retryAfter, error: outcome.summary)
             log(outcome, part)
@@ -189,13 +189,13 @@ struct BatchForwarder: Sendable {
     private func failure(
         _ event: ForwardedEvent,
         _ outcome: RequestOutcome,
-        counts: Bool,
+        _ weight: DeliveryPolicy.Weight,
         took duration: Duration,
         at now: Date
     ) -> Failure {
-        switch DeliveryPolicy.afterFailure(attempts: event.attempts, counts: counts) {
+        switch DeliveryPolicy.afterFailure(attempts: event.attempts, weight) {
         case .retry(let tierMs, let attempts):
-            let result = counts ? DeliveryStore.FailureOutcome.retried : .postponed
+            let result = attempts > event.attempts ? DeliveryStore.FailureOutcome.retried : .postponed
             return retry(event, outcome, result, tierMs: tierMs, attempts: attempts, took: duration, at: now)
         case .deadLetter(let attempts):
             let error = "\(attempts) attempts failed; the last one: \(outcome.summary)"

@@ -55,19 +55,25 @@ final class Circuit: Sendable {
         if isClosing { logger.notice("the platform answers again: the circuit is closed") }
     }
 
-    /// Notes a request that failed; says whether it counts as an attempt of its events.
+    /// Notes a request that failed; says what it is for its events.
     ///
-    /// It doesn't while the circuit is half open or open, nor when it opens it; and those before that opened it are
-    /// taken back.
-    func noteFailure(of events: ArraySlice<ForwardedEvent>, retryAfter: Duration?, error: String) -> Bool {
+    /// It doesn't count while the circuit is half open or open, nor when it opens it; and those before that opened it
+    /// are taken back. Their last attempt it is only where the request before it succeeded: after another failure it
+    /// may be one of an outage of which the breaker doesn't know yet.
+    func noteFailure(
+        of events: ArraySlice<ForwardedEvent>,
+        retryAfter: Duration?,
+        error: String
+    ) -> DeliveryPolicy.Weight {
         let attempts = Dictionary(events.map { ($0.id, $0.attempts) }) { first, _ in first }
-        let (before, after) = shared.withLock { shared in
+        let (before, after, followsSuccess) = shared.withLock { shared in
             let before = shared.breaker.state
+            let followsSuccess = shared.breaker.hasSucceededLast
             if before == .closed { shared.ledger.failed(attempts) }
             let now = ContinuousClock.now
             shared.breaker.fail(at: now, retryAfter: retryAfter)
             if before == .closed, shared.breaker.state != .closed { shared.ledger.opened(at: now) }
-            return (before, shared.breaker.state)
+            return (before, shared.breaker.state, followsSuccess)
         }
         if before == .closed, after != .closed {
             logger.error(
@@ -75,7 +81,7 @@ final class Circuit: Sendable {
                 metadata: ["error": "\(error)"]
             )
         }
-        return after == .closed
+        return after != .closed ? .none : followsSuccess ? .full : .withoutEnd
     }
 
     /// Puts right the attempts of events that come back after an outage.

@@ -22,6 +22,8 @@ struct CircuitBreaker: Sendable {
     /// How many requests may be under way; 1 or more.
     private(set) var allowance: Int
     private let maximumRequests: Int
+    /// Whether the last request of which it was told succeeded; not before the first one.
+    private(set) var hasSucceededLast = false
     private var window: [Bool] = []
     private var row = 0
     private var pause = Duration.seconds(1)
@@ -36,10 +38,12 @@ struct CircuitBreaker: Sendable {
     mutating func succeed() {
         switch state {
         case .closed:
+            hasSucceededLast = true
             note(failure: false)
             row = 0
             allowance = min(allowance * 2, maximumRequests)
         case .halfOpen:
+            hasSucceededLast = true
             state = .closed
             window = []
             row = 0
@@ -52,6 +56,7 @@ struct CircuitBreaker: Sendable {
 
     /// Notes a request that failed; `retryAfter` is when the platform wants the next one.
     mutating func fail(at now: ContinuousClock.Instant, retryAfter: Duration? = nil) {
+        hasSucceededLast = false
         switch state {
         case .closed:
             note(failure: true)

@@ -37,6 +37,16 @@ enum DeliveryPolicy {
         case postponed(Duration)
     }
 
+    /// What a failure is for the events of the request.
+    enum Weight: Sendable {
+        /// No attempt: the platform is away.
+        case none
+        /// An attempt, but not the last one: the platform may be away.
+        case withoutEnd
+        /// An attempt, and perhaps the last one.
+        case full
+    }
+
     /// What is done with an event that was not delivered.
     enum Next: Sendable, Equatable {
         /// Try again after `tierMs`, one of `BrokerNames.retryTiersMs`; `attempts` have failed.
@@ -69,12 +79,15 @@ enum DeliveryPolicy {
     }
 
     /// What is done after a failure with an event of which `attempts` have failed before.
-    static func afterFailure(attempts: Int, counts: Bool) -> Next {
-        guard counts else { return .retry(tierMs: asideTierMs, attempts: attempts) }
+    static func afterFailure(attempts: Int, _ weight: Weight) -> Next {
+        if weight == .none { return .retry(tierMs: asideTierMs, attempts: attempts) }
         let failed = min(max(attempts, 0), maximumAttempts) + 1
         let tiers = BrokerNames.retryTiersMs
-        return failed >= maximumAttempts
-            ? .deadLetter(attempts: failed) : .retry(tierMs: tiers[min(failed, tiers.count) - 1], attempts: failed)
+        if failed < maximumAttempts {
+            return .retry(tierMs: tiers[min(failed, tiers.count) - 1], attempts: failed)
+        }
+        return weight == .full
+            ? .deadLetter(attempts: failed) : .retry(tierMs: tiers[tiers.count - 1], attempts: attempts)
     }
 
     /// The shortest tier that obeys the platform; beyond the longest one it comes too early, and is told again.
