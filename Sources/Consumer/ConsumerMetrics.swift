@@ -5,13 +5,13 @@ import OpsMetrics
 /// What is counted and measured about the forwarding of events.
 struct ConsumerMetrics: Sendable {
     let delivered: Counter
+    let retried: Counter
     let deadLettered: Counter
     let duplicate: Counter
     let poison: Counter
     let requestDuration: Histogram
     let endToEndDelay: Histogram
     let redriven: MetricFamily<Counter>
-    private let retried: Counter
     private let retriesByTier: MetricFamily<Counter>
     private let lagMessages: MetricFamily<Gauge>
     private let lagSeconds: MetricFamily<Gauge>
@@ -43,7 +43,7 @@ struct ConsumerMetrics: Sendable {
         )
         retriesByTier = registry.counter(
             "event_retry_scheduled_total",
-            help: "Events sent to a retry tier, by its delay in milliseconds.",
+            help: "Events sent to a retry tier, failed or only set aside, by its delay in milliseconds.",
             labels: ["tier"]
         )
         for tierMs in BrokerNames.retryTiersMs { _ = retriesByTier.with("\(tierMs)") }
@@ -80,9 +80,8 @@ struct ConsumerMetrics: Sendable {
         show(.unknown(at: .now))
     }
 
-    /// Counts a message that went to a retry tier.
-    func countRetry(tierMs: Int) {
-        retried.increment()
+    /// Counts a message that went to a retry tier, after a failure or only out of the way.
+    func countMove(tierMs: Int) {
         retriesByTier.with("\(tierMs)").increment()
     }
 

@@ -55,6 +55,13 @@ struct LagWindowTests {
         #expect(status((0..<10).map { (0, $0, 0) }, postponed: 1) == .stall)
         #expect(status(Array(repeating: (1, 0, 0), count: 10), postponed: 1) == .stop)
     }
+
+    @Test("who only sets aside what waits for others has neither settled anything nor stopped")
+    func setAside() {
+        var window = LagWindow()
+        for index in 0..<10 { window.add(.init(due: 5, postponed: 1, settled: 3, delivered: 2, setAside: index)) }
+        #expect(window.status == .warn)
+    }
 }
 
 @Suite("How fast the lag drains")
@@ -148,6 +155,7 @@ struct LagReportTests {
         let view = Progress.View(
             delivered: 0,
             settled: 0,
+            setAside: 0,
             lastTaken: now.addingTimeInterval(-7),
             oldestInHand: now.addingTimeInterval(-3),
             oldestInTier: [2_000: now.addingTimeInterval(-1)],

@@ -206,6 +206,9 @@ extension EndToEndTests {
             try await courier.expectDelivered(first + second, within: .seconds(40))
             #expect(try await courier.statistics().duplicates == 0)
             try await courier.expectEmpty()
+            // Moved out of the way, but nothing failed.
+            #expect(try await courier.metric(#"event_retry_scheduled_total{tier="1000"}"#) ?? 0 > 0)
+            #expect(try await courier.metric(#"event_consumer_deliveries_total{outcome="retried"}"#) == 0)
         }
     }
 

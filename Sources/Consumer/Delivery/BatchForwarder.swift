@@ -285,11 +285,12 @@ struct BatchForwarder: Sendable {
         let isMoved = await mover.move(moves, of: consumer)
         var givenUp: [DeliveryStore.Failed] = []
         for (failure, isMoved) in zip(failures, isMoved) where isMoved {
+            progress.settled(1)
             if let tierMs = failure.row.tierMs {
-                metrics.countRetry(tierMs: tierMs)
+                metrics.retried.increment()
+                metrics.countMove(tierMs: tierMs)
                 progress.movedToTier(tierMs, occurredAt: failure.event.occurredAt)
             } else {
-                progress.settled(1)
                 metrics.deadLettered.increment()
                 if failure.event.isRedriven { metrics.redriven.with("dead_lettered").increment() }
                 givenUp.append(failure.row)
@@ -320,7 +321,8 @@ struct BatchForwarder: Sendable {
         }
         let isMoved = await mover.move(moves, of: consumer)
         for (move, isMoved) in zip(moves, isMoved) where isMoved {
-            metrics.countRetry(tierMs: tierMs)
+            metrics.countMove(tierMs: tierMs)
+            progress.setAside(1)
             progress.movedToTier(tierMs, occurredAt: ForwardedEvent.occurredAt(move.delivery.headers) ?? Date())
         }
     }

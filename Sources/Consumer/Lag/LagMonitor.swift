@@ -186,7 +186,8 @@ struct LagJudgement: Sendable {
             postponed: lastKnown[.retry] ?? 0,
             isAtLeast: measurement.outbox?.isAtLeast ?? false,
             settled: measurement.progress.settled,
-            delivered: measurement.progress.delivered
+            delivered: measurement.progress.delivered,
+            setAside: measurement.progress.setAside
         )
         rate.add(at: now, waiting: sample.isAtLeast ? nil : sample.waiting, delivered: sample.delivered)
         if isSample { window.add(sample) }

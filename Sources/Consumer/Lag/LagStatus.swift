@@ -2,11 +2,12 @@
 enum LagStatus: String, CaseIterable, Sendable, Comparable {
     /// Nothing waited at some time in the window, or what waits grows less.
     case ok
-    /// What waits did not grow less at any time in the window, though events are delivered or none is due.
+    /// What waits did not grow less at any time in the window, though events are delivered or set aside, or none is
+    /// due.
     case warn
     /// Messages are settled, but none is delivered; or something waits and the circuit is not closed.
     case stall
-    /// Something is due, and nothing is settled.
+    /// Something is due, and nothing is settled or set aside.
     case stop
 
     /// Whether it is better.
@@ -37,6 +38,8 @@ struct LagWindow: Sendable {
         let settled: Int
         /// Delivered since the start.
         let delivered: Int
+        /// Moved out of the way since the start: nothing is done with them, but who does so has not stopped.
+        var setAside = 0
 
         var waiting: Int { due + postponed }
     }
@@ -53,7 +56,9 @@ struct LagWindow: Sendable {
         guard samples.count == Self.size, let first = samples.first, let last = samples.last,
             samples.allSatisfy({ $0.waiting > 0 })
         else { return .ok }
-        if last.settled == first.settled, samples.allSatisfy({ $0.due > 0 }) { return .stop }
+        if last.settled == first.settled, last.setAside == first.setAside, samples.allSatisfy({ $0.due > 0 }) {
+            return .stop
+        }
         if last.settled != first.settled, last.delivered == first.delivered { return .stall }
         let decreases = zip(samples, samples.dropFirst()).contains { $1.isAtLeast || $1.waiting < $0.waiting }
         return decreases ? .ok : .warn

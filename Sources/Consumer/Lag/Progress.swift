@@ -8,6 +8,8 @@ final class Progress: Sendable {
     struct View: Sendable {
         let delivered: Int
         let settled: Int
+        /// Moved out of the way through no fault of theirs.
+        let setAside: Int
         /// When the event happened that was taken last from the queue and had not been taken before.
         let lastTaken: Date?
         /// When the oldest of the events in hand happened.
@@ -27,6 +29,7 @@ final class Progress: Sendable {
     private struct Shared {
         var delivered = 0
         var settled = 0
+        var setAside = 0
         var lastTaken: Date?
         /// How many events in hand happened in each second, by the second.
         var inHand: [Int64: Int] = [:]
@@ -67,11 +70,14 @@ final class Progress: Sendable {
         shared.withLock { $0.settled += count }
     }
 
+    func setAside(_ count: Int) {
+        shared.withLock { $0.setAside += count }
+    }
+
     func movedToTier(_ tierMs: Int, occurredAt: Date) {
         let due = Date().addingTimeInterval(Double(BrokerNames.lateDelayMs(tierMs)) / 1_000).second
         let leaving = Leaving(tierMs: tierMs, second: due)
         shared.withLock { shared in
-            shared.settled += 1
             shared.inTiers[leaving] = min(shared.inTiers[leaving] ?? occurredAt, occurredAt)
         }
     }
@@ -82,6 +88,7 @@ final class Progress: Sendable {
             return View(
                 delivered: shared.delivered,
                 settled: shared.settled,
+                setAside: shared.setAside,
                 lastTaken: shared.lastTaken,
                 oldestInHand: shared.inHand.keys.min().map { Date(timeIntervalSince1970: Double($0)) },
                 oldestInTier: shared.inTiers.reduce(into: [:]) { oldest, entry in
