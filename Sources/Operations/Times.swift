@@ -5,10 +5,11 @@ import OrderMessages
 package enum OperatorTime {
     private static let units: [Character: Double] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400]
 
-    /// Reads RFC 3339 (`2026-01-31T09:05:00Z`), or how long ago (`90s`, `15m`, `2h`, `3d`); nil for anything else.
+    /// Reads RFC 3339 (`2026-01-31T09:05:00Z`), or how long ago (`90s`, `15m`, `2h`, `3d`), which is to the second, so
+    /// that it can be said again as what it was; nil for anything else.
     package static func parse(_ text: String, now: Date) -> Date? {
         if let unit = text.last.flatMap({ units[$0] }), let count = Int(text.dropLast()), count >= 0 {
-            return now.addingTimeInterval(-Double(count) * unit)
+            return Date(timeIntervalSince1970: (now.timeIntervalSince1970 - Double(count) * unit).rounded(.down))
         }
         return Date(rfc3339: text)
     }

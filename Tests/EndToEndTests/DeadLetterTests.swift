@@ -108,11 +108,26 @@ struct DeadLetterTests {
             let twice: Redrive = try await system.orderctl(Self.redrive(["--all"], id: "r1"))
             #expect(twice.sent == 0)
             try await system.refuses(Self.redrive(["--group", "g"], id: "r1"), 1, "was begun with --all")
+            try await Self.limitsWhatIsSent(system)
             let list = try await system.deadLetters(atLeast: 3)
             let purged: Purged = try await system.orderctl(["dlq", "purge", "--group", list.data[0].group, "--yes"])
             #expect(purged.removed == 3)
             #expect(try await system.deadLetters(atLeast: 0).total == 0)
         }
+    }
+
+    /// Three that the redrive `r1` has sent in vain are in front of one that it has not.
+    private static func limitsWhatIsSent(_ system: System) async throws {
+        _ = try await refuse(1, of: 1, in: system)
+        _ = try await system.deadLetters(atLeast: 4)
+        try await system.setFault(#"{"mode":"ok"}"#)
+        let dry: Redrive = try await system.orderctl(redrive(["--since", "1h", "--limit", "4", "--dry-run"], id: "r2"))
+        #expect(dry.wouldSend == 4)
+        // As if it had been stopped after the first three.
+        let all = redrive(["--all", "--limit", "4"], id: "r1")
+        try await system.run(script: "UPDATE redrives SET result = 'STOPPED' WHERE id = 'r1'")
+        let last: Redrive = try await system.orderctl(all)
+        #expect((last.sent, last.selected) == (1, 4))
     }
 
     @Test("a redrive that PostgreSQL cannot note leaves no second copy, and is not done again")

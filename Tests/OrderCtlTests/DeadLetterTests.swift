@@ -57,9 +57,10 @@ struct DeadLetterTests {
         #expect(DeadLetterSelection.group("422").matches(failed))
         #expect(!DeadLetterSelection.group("422").matches(letter()))
         #expect(DeadLetterSelection.group("poison").matches(letter()))
-        #expect(DeadLetterSelection.since(time, said: "").matches(failed))
-        #expect(!DeadLetterSelection.since(time.addingTimeInterval(0.001), said: "").matches(failed))
-        #expect(!DeadLetterSelection.since(.distantPast, said: "").matches(letter()))
+        #expect(DeadLetterSelection.since(time).matches(failed))
+        #expect(!DeadLetterSelection.since(time.addingTimeInterval(0.001)).matches(failed))
+        #expect(!DeadLetterSelection.since(.distantPast).matches(letter()))
+        #expect("\(DeadLetterSelection.since(time))" == "--since 2026-01-31T09:05:00.250Z")
     }
 
     @Test("times are said in RFC 3339 or as so long ago, and nothing else is one")
@@ -69,6 +70,7 @@ struct DeadLetterTests {
         #expect(OperatorTime.parse("2026-01-31T18:05:00.000+09:00", now: now) == now)
         #expect(OperatorTime.parse("90s", now: now) == now.addingTimeInterval(-90))
         #expect(OperatorTime.parse("15m", now: now) == now.addingTimeInterval(-900))
+        #expect(OperatorTime.parse("15m", now: now.addingTimeInterval(0.9)) == now.addingTimeInterval(-900))
         #expect(OperatorTime.parse("3d", now: now) == now.addingTimeInterval(-259_200))
         for text in ["", "yesterday", "-5m", "5", "m", "2026-01-31", "5 m"] {
             #expect(OperatorTime.parse(text, now: now) == nil, "\(text)")

@@ -59,7 +59,7 @@ package final class RedriveRun {
     private var bucket: TokenBucket?
     private var report: RedriveReport
     private let progress: (Progress) -> Void
-    /// How many may still be dealt with.
+    /// How many may be sent.
     private var remaining = Int.max
     private var batch: [(letter: DeadLetter, candidate: RedriveStore.Candidate)] = []
 
@@ -167,7 +167,7 @@ package final class RedriveRun {
             return false
         }
         guard plan.selection.matches(letter) else { return true }
-        guard report.selected < remaining else { return false }
+        guard chosen < remaining else { return false }
         report.selected += 1
         if let event = UUID(uuidString: letter.eventID), let order = letter.orderID {
             // Of two dead letters of one event the second is only removed: by its turn the first is noted.
@@ -179,8 +179,12 @@ package final class RedriveRun {
         }
         // An event is there once; a batch waits no longer than the rate makes it.
         if case .event = plan.selection { return false }
-        return batch.count < (bucket?.batch ?? Self.maximumBatch) ? true : try await flush(walk)
+        // What turns out not to be sent does not count: so many are collected at most that all of them may be sent.
+        return batch.count < min(bucket?.batch ?? Self.maximumBatch, remaining - chosen) ? true : try await flush(walk)
     }
+
+    /// How many were sent, or would be.
+    private var chosen: Int { plan.isDryRun ? report.open : report.sent }
 
     /// Sends what has been collected; says whether to go on.
     private func flush(_ walk: AMQPQueueWalk) async throws -> Bool {

@@ -72,7 +72,7 @@ extension DLQ {
                         "--since '\(since)' is no time: expected 2026-01-31T09:05:00Z, or 90s, 15m, 2h, 3d ago"
                     )
                 }
-                selections.append(.since(time, said: since))
+                selections.append(.since(time))
             }
             if all { selections.append(.all) }
             guard selections.count == 1, let selection = selections.first else {
