@@ -47,6 +47,18 @@ package struct EventRedrive: Hashable, Sendable {
     }
 }
 
+/// An operator's removing a dead letter for good.
+package struct EventPurge: Hashable, Sendable {
+    package let by: String
+    package let at: Date
+
+    /// Makes a purge.
+    package init(by: String, at: Date) {
+        self.by = by
+        self.at = at
+    }
+}
+
 /// That the broker could never take an event, so that it waits outside of the outbox.
 package struct EventParking: Hashable, Sendable {
     package let at: Date
@@ -80,6 +92,8 @@ package struct EventTrail: Hashable, Sendable {
         case retrying = "RETRYING"
         case delivered = "DELIVERED"
         case deadLettered = "DEAD_LETTERED"
+        /// A person has decided that it will never be sent.
+        case purged = "PURGED"
     }
 
     /// Nil when the outbox has let the event go, and nobody has noted a delivery.
@@ -98,6 +112,8 @@ package struct EventTrail: Hashable, Sendable {
     package let attempts: [DeliveryAttempt]
     /// In the order of their time.
     package let redrives: [EventRedrive]
+    /// The last time that it was removed from the dead letters; nil when it never was.
+    package let purge: EventPurge?
 
     /// Makes a trail.
     package init(
@@ -109,7 +125,8 @@ package struct EventTrail: Hashable, Sendable {
         confirmedAt: Date?,
         parking: EventParking? = nil,
         attempts: [DeliveryAttempt],
-        redrives: [EventRedrive]
+        redrives: [EventRedrive],
+        purge: EventPurge? = nil
     ) {
         self.eventID = eventID
         self.type = type
@@ -120,6 +137,7 @@ package struct EventTrail: Hashable, Sendable {
         self.parking = parking
         self.attempts = attempts
         self.redrives = redrives
+        self.purge = purge
     }
 
     /// When the platform accepted it; nil until then.
@@ -130,7 +148,10 @@ package struct EventTrail: Hashable, Sendable {
     /// How far it has come.
     package var status: Status {
         if deliveredAt != nil { return .delivered }
-        if parking != nil { return .parked }
+        if let parking { return parking.purgedBy == nil ? .parked : .purged }
+        // A copy that was left may have been sent again since.
+        let last = [attempts.last?.at, redrives.last?.at].compactMap(\.self).max()
+        if let purge, last.map({ $0 <= purge.at }) ?? true { return .purged }
         guard let last = attempts.last else { return isConfirmed ? .confirmed : .pending }
         if last.outcome != .deadLettered { return .retrying }
         let isRedriven = redrives.last.map { $0.at >= last.at } ?? false

@@ -10,7 +10,7 @@ package struct EventTrailAnswer: Encodable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case eventId, type, sequence, occurredAt, status, confirmedAt, parked, attempts, deliveredAt, redrives
+        case eventId, type, sequence, occurredAt, status, confirmedAt, parked, attempts, deliveredAt, redrives, purged
     }
 
     /// With null for what is not known or has not happened.
@@ -26,6 +26,7 @@ package struct EventTrailAnswer: Encodable, Sendable {
         try fields.encode(trail.attempts.map(Attempt.init), forKey: .attempts)
         try fields.encode(trail.deliveredAt?.rfc3339, forKey: .deliveredAt)
         try fields.encode(trail.redrives.map(Redrive.init), forKey: .redrives)
+        try fields.encode(trail.purge.map(Purge.init), forKey: .purged)
     }
 
     private struct Attempt: Encodable {
@@ -69,6 +70,16 @@ package struct EventTrailAnswer: Encodable, Sendable {
         init(_ redrive: EventRedrive) {
             redriveId = redrive.redriveID
             at = redrive.at.rfc3339
+        }
+    }
+
+    private struct Purge: Encodable {
+        let by: String
+        let at: String
+
+        init(_ purge: EventPurge) {
+            by = purge.by
+            at = purge.at.rfc3339
         }
     }
 }

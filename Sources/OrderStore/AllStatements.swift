@@ -7,5 +7,6 @@ package let allStatements: [SQLStatement] =
     + RankingStore.ReaderStatements.all + RankingStore.VerificationStatements.all
     + RankingStore.FreezeStatements.all + JobRunStore.Statements.all
     + AuditStore.Statements.all + DeliveryStore.Statements.all + RedriveStore.Statements.all
+    + PurgeStore.Statements.all
     + DeliveryTrail.Statements.all + DatabaseHealth.Statements.all + CleanUp.Statements.all
     + ImportStore.Statements.all

@@ -42,6 +42,7 @@ package struct DeliveryTrail: Sendable {
                 PostgresStep(Statements.deliveries, [id, .int64(Int64(Self.eventLimit))]),
                 PostgresStep(Statements.failedAttempts, [id, .int64(Int64(Self.attemptLimit))]),
                 PostgresStep(Statements.redrives, [id, .int64(Int64(Self.attemptLimit))]),
+                PostgresStep(Statements.purges, [id, .int64(Int64(Self.eventLimit))]),
             ],
             deadline: deadline
         )
@@ -49,6 +50,7 @@ package struct DeliveryTrail: Sendable {
         let deliveries = try rows[1].map(Delivery.init(row:))
         let failures = try Dictionary(grouping: rows[2].map(Failure.init(row:)), by: \.eventID)
         let redrives = try Dictionary(grouping: rows[3].map(Redrive.init(row:)), by: \.eventID)
+        let purges = try Dictionary(grouping: rows[4].map(Purge.init(row:)), by: \.eventID)
         return try rows[0].map { row in
             let occurredAt: Date = try row.get("occurred_at")
             let noted: UUID? = try row.get("event_id")
@@ -65,7 +67,8 @@ package struct DeliveryTrail: Sendable {
                 confirmedAt: try row.get("confirmed_at"),
                 parking: try EventParking(row: row),
                 attempts: (failed.map(\.attempt) + [delivery?.attempt].compactMap(\.self)).sorted { $0.at < $1.at },
-                redrives: (eventID.flatMap { redrives[$0] } ?? []).map(\.redrive)
+                redrives: (eventID.flatMap { redrives[$0] } ?? []).map(\.redrive),
+                purge: eventID.flatMap { purges[$0]?.last?.purge }
             )
         }
     }
@@ -133,9 +136,19 @@ private struct Redrive {
     }
 }
 
+private struct Purge {
+    let eventID: UUID
+    let purge: EventPurge
+
+    init(row: PostgresRow) throws {
+        eventID = try row.get("event_id")
+        purge = EventPurge(by: try row.get("purged_by"), at: try row.get("purged_at"))
+    }
+}
+
 extension DeliveryTrail {
     enum Statements {
-        static let all = [events, deliveries, failedAttempts, redrives, delays]
+        static let all = [events, deliveries, failedAttempts, redrives, purges, delays]
 
         /// The table has no index by time, but ids of orders rise with it.
         static let delays = SQLStatement(
@@ -230,6 +243,17 @@ extension DeliveryTrail {
             FROM redriven_events
             WHERE order_id = $1
             ORDER BY redriven_at
+            LIMIT $2
+            """
+        )
+
+        static let purges = SQLStatement(
+            "trail_purges",
+            """
+            SELECT event_id, purged_by, purged_at
+            FROM purged_events
+            WHERE order_id = $1
+            ORDER BY purged_at
             LIMIT $2
             """
         )

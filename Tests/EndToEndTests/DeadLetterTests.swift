@@ -112,6 +112,15 @@ struct DeadLetterTests {
             let list = try await system.deadLetters(atLeast: 3)
             let purged: Purged = try await system.orderctl(["dlq", "purge", "--group", list.data[0].group, "--yes"])
             #expect(purged.removed == 3)
+            for letter in list.data {
+                let order = try #require(letter.orderId)
+                let trail = try await system.api.get("/v1/orders/\(order)/deliveries").decoded(as: Deliveries.self)
+                #expect(trail.data.map(\.status) == ["PURGED"] && trail.data[0].purged?.by == NSUserName())
+                #expect(try await system.orderctl(["trace", order]) == trail)
+                #expect(
+                    try await system.orderctl(text: ["trace", order]).contains("by \(NSUserName()): never to be sent")
+                )
+            }
             #expect(try await system.deadLetters(atLeast: 0).total == 0)
         }
     }

@@ -182,6 +182,11 @@ struct Deliveries: Decodable, Equatable {
             let at: String
         }
 
+        struct Purge: Decodable, Equatable {
+            let by: String
+            let at: String
+        }
+
         let eventId: String?
         let type: String
         let sequence: Int
@@ -191,6 +196,7 @@ struct Deliveries: Decodable, Equatable {
         let attempts: [Attempt]
         let deliveredAt: String?
         let redrives: [Redrive]
+        let purged: Purge?
     }
 
     let data: [Event]

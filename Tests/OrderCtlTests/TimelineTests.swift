@@ -10,7 +10,11 @@ struct TimelineTests {
 
     private static func after(_ milliseconds: Double) -> Date { commit.addingTimeInterval(milliseconds / 1_000) }
 
-    private static func trail(_ attempts: [DeliveryAttempt], redrives: [EventRedrive] = []) -> EventTrail {
+    private static func trail(
+        _ attempts: [DeliveryAttempt],
+        redrives: [EventRedrive] = [],
+        purge: EventPurge? = nil
+    ) -> EventTrail {
         EventTrail(
             eventID: UUID(uuidString: "019c0a2f-5d10-7c3e-9a55-0c6f3f4b1a21"),
             type: "order.paid.v1",
@@ -19,7 +23,8 @@ struct TimelineTests {
             isConfirmed: true,
             confirmedAt: after(12),
             attempts: attempts,
-            redrives: redrives
+            redrives: redrives,
+            purge: purge
         )
     }
 
@@ -64,6 +69,9 @@ struct TimelineTests {
                 """
         )
         #expect(Timeline(Self.trail([failed, dead])).text.contains("waits for a person"))
+        let purge = EventPurge(by: "mina", at: Self.after(9_000))
+        let purged = Timeline(Self.trail([failed, dead], purge: purge)).text
+        #expect(purged.contains(" 9,000  purged       by mina: never to be sent") && !purged.contains("waits"))
     }
 
     @Test("how far an event has come")
@@ -77,6 +85,11 @@ struct TimelineTests {
         let redrive = EventRedrive(redriveID: "r", at: Self.after(5))
         #expect(Self.trail([attempt(.deadLettered, 1)], redrives: [redrive]).status == .retrying)
         #expect(Self.trail([attempt(.deadLettered, 9)], redrives: [redrive]).status == .deadLettered)
+        let purge = EventPurge(by: "mina", at: Self.after(6))
+        #expect(Self.trail([attempt(.deadLettered, 1)], redrives: [redrive], purge: purge).status == .purged)
+        #expect(Self.trail([], purge: purge).status == .purged)
+        #expect(Self.trail([attempt(.deadLettered, 9)], purge: purge).status == .deadLettered)
+        #expect(Self.trail([attempt(.delivered, 2)], purge: purge).status == .delivered)
         #expect(Self.trail([attempt(.retried, 1), attempt(.delivered, 2)]).status == .delivered)
         #expect(Self.trail([attempt(.retried, 1), attempt(.delivered, 2)]).deliveredAt == Self.after(2))
     }

@@ -30,7 +30,7 @@ struct SchemaTests {
             try await shop.migrate(to: 0)
             #expect(try await tables(shop) == ["schema_migrations"])
             try await shop.migrate()
-            #expect(try await tables(shop).count == 37)
+            #expect(try await tables(shop).count == 38)
         }
     }
 
@@ -62,7 +62,7 @@ struct SchemaTests {
                 for _ in 0..<4 { group.addTask { try await shop.migrate() } }
                 try await group.waitForAll()
             }
-            #expect(try await tables(shop).count == 37)
+            #expect(try await tables(shop).count == 38)
         }
     }
 

@@ -4,6 +4,7 @@ import Foundation
 import Operations
 import OrderDomain
 import OrderMessages
+import Postgres
 import ServiceRuntime
 
 /// `orderctl dlq`
@@ -243,7 +244,12 @@ extension DLQ {
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove the dead letters of one group for good; export them first.",
-            discussion: OrderCtl.environment
+            discussion: """
+                Each is noted in the table purged_events, with who removed it, and then removed: `orderctl trace` says \
+                so.
+
+                \(OrderCtl.environment)
+                """
         )
 
         @Option(help: "The group, as `dlq list --group-by fingerprint` shows it.")
@@ -264,17 +270,22 @@ extension DLQ {
         func run() async throws {
             await ServiceProcess.main("orderctl") { settings, _ in
                 let queue = DeadLetterQueue(broker: try OrderCtl.broker(settings))
+                let connection = try await PostgresConnection.connect(
+                    ownerDatabase(settings),
+                    deadline: .now + .seconds(10)
+                )
                 let removed = try await StopRequest.during { stop in
-                    var removed = 0
-                    try await queue.walk { letter, walk in
-                        guard !stop.isRequested else { return false }
-                        guard letter.group == group else { return true }
-                        try await walk.remove(letter.delivery)
-                        removed += 1
-                        return true
-                    }
-                    return (count: removed, isStopped: stop.isRequested)
+                    let run = PurgeRun(
+                        group: group,
+                        requestedBy: NSUserName(),
+                        queue: queue,
+                        database: connection,
+                        stop: stop
+                    )
+                    try await run.run()
+                    return (count: run.removed, isStopped: stop.isRequested)
                 }
+                await connection.close()
                 guard removed.count > 0 || removed.isStopped else {
                     throw ProcessFailure("no dead letter is in the group \(group); nothing was removed")
                 }

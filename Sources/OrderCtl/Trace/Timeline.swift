@@ -44,6 +44,7 @@ struct Timeline {
         let later =
             trail.attempts.map(step(of:))
             + trail.redrives.map { step($0.at, "redriven", "by \($0.redriveID)") }
+            + [trail.purge].compactMap(\.self).map { step($0.at, "purged", "by \($0.by): never to be sent") }
         steps += later.sorted { ($0.at ?? .distantPast) < ($1.at ?? .distantPast) }
         return steps
     }
@@ -75,14 +76,14 @@ struct Timeline {
         case .confirmed: "in RabbitMQ: no attempt is known yet; if it stays so, see orderctl dlq list"
         case .retrying: "waits for the next attempt"
         case .deadLettered: "waits for a person: orderctl dlq show \(trail.eventID?.text ?? "")"
-        case .delivered: nil
+        case .delivered, .purged: nil
         }
     }
 
     private static func style(of status: EventTrail.Status) -> Console.Style {
         switch status {
         case .delivered: .good
-        case .deadLettered, .parked: .bad
+        case .deadLettered, .parked, .purged: .bad
         case .pending, .confirmed, .retrying: .warning
         }
     }
