@@ -251,8 +251,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "EventTopology", "Postgres", "AMQP", "Redis", "SeededRandom", "TestSupport", .asyncHTTPClient, .logging,
-                .nioCore, .nioHTTP1,
+                "EventTopology", "Operations", "Postgres", "AMQP", "Redis", "SeededRandom", "TestSupport",
+                .asyncHTTPClient, .logging, .nioCore, .nioHTTP1,
             ]
         ),
     ],

@@ -1,7 +1,11 @@
 import AMQP
 import EventTopology
 import Foundation
+import Logging
+import Postgres
 import Testing
+
+@testable import Operations
 
 /// What an operator does about events that were given up.
 @Suite("Dead letters end to end", .serialized, .timeLimit(.minutes(5)))
@@ -229,6 +233,60 @@ struct DeadLetterTests {
             try await other.end(deadline: .now + .seconds(5))
             #expect(try await list.total == 1)
         }
+    }
+
+    @Test("a redrive that takes long goes back to the queue's head in between, and sends each event once")
+    func goesBackToTheHead() async throws {
+        try await Courier.with { courier in
+            let events = Courier.events(30)
+            let subjects = events.map { #""\#($0.order)""# }.joined(separator: ",")
+            try await courier.setFaults(#"{"mode":"reject","subjects":[\#(subjects)]}"#)
+            try await courier.publish(text: "no event")
+            try await courier.publish(events)
+            _ = try await courier.system.deadLetters(atLeast: 31)
+            try await courier.setFaults(#"{"mode":"ok"}"#)
+            let (report, walks) = try await Self.redriveSlowly(courier.system)
+            #expect(walks > 1)
+            #expect((report.sent, report.selected, report.unreadable) == (30, 31, 1))
+            #expect(report.failure == nil)
+            try await courier.expectDelivered(events)
+            #expect(try await courier.statistics().duplicates == 0)
+            #expect(try await courier.system.deadLetters(atLeast: 1).total == 1)
+        }
+    }
+
+    /// Takes 1.5 s for 30, and may go through the queue for 0.3 s at a time; returns also how often it did.
+    private static func redriveSlowly(_ system: System) async throws -> (RedriveReport, walks: Int) {
+        let broker = try AMQPConfiguration(url: system.servers.brokerURL, connectionName: "tests")
+        let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
+        let publisher = AMQPPublisher(configuration: broker, topology: AMQPTopology(), logger: logger)
+        let database = try await PostgresConnection.connect(
+            PostgresConfiguration(url: system.servers.databaseURL(as: "jumun_owner"), applicationName: "tests"),
+            deadline: .now + .seconds(10)
+        )
+        let plan = RedriveRun.Plan(
+            id: "long",
+            selection: .all,
+            limit: nil,
+            perSecond: 20,
+            isDryRun: false,
+            requestedBy: "mina"
+        )
+        var walks = 0
+        let run = RedriveRun(
+            plan,
+            queue: DeadLetterQueue(broker: broker),
+            publisher: publisher,
+            database: database,
+            circuit: nil,
+            stop: StopRequest(),
+            progress: { if case .began = $0 { walks += 1 } }
+        )
+        run.walkLimit = .milliseconds(300)
+        let report = try await run.run()
+        await publisher.close(deadline: .now + .seconds(1))
+        await database.close()
+        return (report, walks)
     }
 
     /// Places orders, and lets the platform refuse the first of them until told otherwise.

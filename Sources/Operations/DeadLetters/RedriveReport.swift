@@ -51,6 +51,12 @@ package struct RedriveReport {
         }
     }
 
+    /// Counts what is left among the dead letters anew.
+    mutating func forgetWhatStays() {
+        selected -= cameBack + unreadable
+        (cameBack, unreadable) = (0, 0)
+    }
+
     mutating func add(toGroup group: String) {
         groups[group, default: 0] += 1
     }

@@ -61,6 +61,12 @@ package final class RedriveRun {
     private let progress: (Progress) -> Void
     /// How many may be sent.
     private var remaining = Int.max
+    /// How long the queue is gone through without a break. What was seen and not sent stays unacknowledged meanwhile,
+    /// and the broker would end that after its `consumer_timeout` of 30 min.
+    var walkLimit = Duration.seconds(600)
+    private var walkBegan = ContinuousClock.now
+    /// Whether the queue is to be gone through once more, since the time was up before all was seen.
+    private var mustGoOn = false
     private var batch: [(letter: DeadLetter, candidate: RedriveStore.Candidate)] = []
 
     /// Prepares a run; `progress` is told how far it is.
@@ -95,11 +101,14 @@ package final class RedriveRun {
         if !plan.isDryRun { try await begin() }
         remaining = plan.limit.map { max(0, $0 - Int(earlier?.redriven ?? 0)) } ?? .max
         do {
-            try await queue.walk(
-                begin: { progress(.began(min($0, remaining))) },
-                { letter, walk in try await visit(letter, walk) },
-                end: { walk in _ = try await flush(walk) }
-            )
+            repeat {
+                beginWalk()
+                try await queue.walk(
+                    begin: { progress(.began(min($0, remaining - chosen))) },
+                    { letter, walk in try await visit(letter, walk) },
+                    end: { walk in _ = try await flush(walk) }
+                )
+            } while mustGoOn && report.interruption == nil
         } catch {
             interrupt(.failed, "\(error)")
         }
@@ -160,10 +169,21 @@ package final class RedriveRun {
 
     // MARK: Sending
 
+    /// Begins at the queue's head; what was left there is seen, and counted, once more.
+    private func beginWalk() {
+        walkBegan = .now
+        mustGoOn = false
+        report.forgetWhatStays()
+    }
+
     /// Deals with one dead letter; says whether to go on.
     private func visit(_ letter: DeadLetter, _ walk: AMQPQueueWalk) async throws -> Bool {
         if stop.isRequested {
             interrupt(.stopped, "stopped by a signal")
+            return false
+        }
+        if walkBegan.duration(to: .now) > walkLimit, !plan.isDryRun {
+            mustGoOn = true
             return false
         }
         guard plan.selection.matches(letter) else { return true }
