@@ -40,7 +40,9 @@ extension RankingStore {
         on connection: PostgresConnection,
         deadline: ContinuousClock.Instant
     ) async throws -> Int64 {
-        guard let bounds = try await connection.query(FreezeStatements.bounds, deadline: deadline).first else { return 0 }
+        guard let bounds = try await connection.query(FreezeStatements.bounds, deadline: deadline).first else {
+            return 0
+        }
         var first: String = try bounds.get("first")
         let last: String = try bounds.get("last")
         // Before the first row changes, so that no run goes on from one that has counted it under its old number.

@@ -49,7 +49,9 @@ struct LagReadingTests {
         ] { #expect(lines.contains(line), "\(line)") }
     }
 
-    @Test("more than can be counted is said to be more; while somebody goes through the dead letters, their number stays")
+    @Test(
+        "more than can be counted is said to be more; while somebody goes through the dead letters, their number stays"
+    )
     func uncounted() throws {
         var reading = LagReading(at: Date())
         reading.take(.success(try JSONDecoder().decode(ConsumerLag.self, from: Data(Self.told.utf8))))

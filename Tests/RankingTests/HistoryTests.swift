@@ -224,7 +224,10 @@ private struct History {
         }
         let hasNews = try await Oracle.hasNews(since: run.version.run, until: later, on: witness)
         let isDue = hasNews || hours(clock) != hours(later)
-        check(standing.isDue == isDue, "another run is due \(later.timeIntervalSince(clock)) s later: \(standing.isDue), not \(isDue)")
+        check(
+            standing.isDue == isDue,
+            "another run is due \(later.timeIntervalSince(clock)) s later: \(standing.isDue), not \(isDue)"
+        )
     }
 
     /// A process that stood still for long.

@@ -96,7 +96,8 @@ struct RankingBoardTests {
     func exactOrder() async throws {
         try await Market.with { market in
             let large: Int64 = 1 << 53
-            let list = try [(10, large + 1), (2, large), (9, large), (11, large), (1, 1)].map { (id: Int64, value: Int64) in
+            let list = try [(10, large + 1), (2, large), (9, large), (11, large), (1, 1)].map {
+                (id: Int64, value: Int64) in
                 RankedProduct(
                     productID: try #require(ProductID(id)),
                     quantity: value,

@@ -88,7 +88,9 @@ struct RankingRunsTests {
         }
     }
 
-    @Test("before the first publication no time is told, nor before the first verification what it found; of a database made anew the numbers begin anew")
+    @Test(
+        "before the first publication no time is told, nor before the first verification what it found; of a database made anew the numbers begin anew"
+    )
     func beginnings() async throws {
         try await Shop.withShop { shop in
             let stage = Stage(shop)

@@ -171,7 +171,12 @@ struct LagJudgement: Sendable {
                 measurement.at
             ),
             stage(.unacked, measurement.unacked, measurement.progress.oldestInHand, measurement.at),
-            stage(.retry, tiers?.reduce(0) { $0 + $1.messages }, measurement.progress.oldestInTier.values.min(), measurement.at),
+            stage(
+                .retry,
+                tiers?.reduce(0) { $0 + $1.messages },
+                measurement.progress.oldestInTier.values.min(),
+                measurement.at
+            ),
             // While nobody can know how many there are, there are as many as before.
             stage(
                 .dlq,
