@@ -151,7 +151,8 @@ let package = Package(
         .target(
             name: "ServiceRuntime",
             dependencies: [
-                "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle, .logging,
+                "COpenSSL", "OpsMetrics", .configuration, .httpTypes, .hummingbird, .hummingbirdCore, .lifecycle,
+                .logging,
                 .nioCore, .nioHTTP1, .nioPosix, .unixSignals,
             ]
         ),

@@ -31,7 +31,8 @@ package struct ConsumerLag: Decodable, Sendable {
     /// How it stands with the data platform: `closed`, `half_open` or `open`.
     package let circuit: String
     package let stages: [Stage]
-    package let retryTiers: [Tier]
+    /// Nil of a consumer that does not tell.
+    package let retryTiers: [Tier]?
     package let endToEnd: EndToEnd?
     package let consumePerSecond: Double?
     package let drainEtaSeconds: Double?

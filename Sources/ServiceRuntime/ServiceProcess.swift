@@ -1,3 +1,4 @@
+import COpenSSL
 import Dispatch
 import Glibc
 package import Logging
@@ -23,6 +24,9 @@ package enum ServiceProcess {
     ///   - body: reads the settings, makes the clients and services, and runs them with ``run(_:logger:)``.
     package static func main(_ name: String, _ body: (Settings, Logger) async throws -> Void) async {
         signal(SIGPIPE, SIG_IGN)
+        // Before anything of OpenSSL: its clean-up at exit frees what a thread that ends at the same time still uses,
+        // and a command that has done its work would die of SIGSEGV (OPENSSL_init_crypto(3)).
+        _ = OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
         FileLimit.raise()
         let settings = Settings()
         do {

@@ -7,8 +7,8 @@ extension EndToEndTests {
     func crontab() async throws {
         try await System.with([]) { system in
             let crontab = try Crontab(system)
-            try #require(crontab.commands.count == 3)
-            let (aggregator, clean, audit) = (crontab.commands[0], crontab.commands[1], crontab.commands[2])
+            try #require(crontab.commands.count == 4)
+            let (aggregator, audit) = (crontab.commands[0], crontab.commands[2])
             try await system.run(script: CronStatements.addOldRuns)
             for command in crontab.commands {
                 #expect(try await crontab.call(command) == Silence.ended(0), "\(command)")
@@ -33,7 +33,7 @@ extension EndToEndTests {
             try await system.run(script: CronStatements.makeRight)
 
             try crontab.writeEnvironment(databasePort: 1)
-            for command in [aggregator, clean, audit] {
+            for command in crontab.commands {
                 let failure = try await crontab.call(command)
                 #expect(failure.code != 0 && failure.output.hasPrefix("job: "), "\(command): \(failure)")
             }

@@ -25,7 +25,9 @@ struct TidyTests {
 
     /// Who may import which of ours, beside those that Package.swift forbids anyway.
     private static let cLibraries = [
-        "CLibPQ": "Postgres/", "CRabbitMQ": "AMQP/", "CHiredis": "Redis/", "COpenSSL": "Redis/",
+        "CLibPQ": ["Postgres/"], "CRabbitMQ": ["AMQP/"], "CHiredis": ["Redis/"],
+        // Also by what starts every process, for OpenSSL's first call.
+        "COpenSSL": ["Redis/", "ServiceRuntime/"],
     ]
 
     @Test("there are sources to look at")
@@ -36,7 +38,7 @@ struct TidyTests {
     @Test("a C library is imported by its client alone")
     func cLibrariesStayInside() {
         for source in Self.sources {
-            for (library, folder) in Self.cLibraries where !source.path.hasPrefix(folder) {
+            for (library, folders) in Self.cLibraries where !folders.contains(where: source.path.hasPrefix) {
                 #expect(
                     !source.lines.contains { $0.hasSuffix("import \(library)") },
                     "\(source.path) imports \(library)"

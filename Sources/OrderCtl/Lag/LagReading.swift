@@ -59,7 +59,7 @@ struct LagReading {
             status = lag.status
             circuit = lag.circuit
             for stage in lag.stages { take(stage) }
-            for tier in lag.retryTiers { tierAges[tier.tierMs] = tier.oldestSeconds }
+            for tier in lag.retryTiers ?? [] { tierAges[tier.tierMs] = tier.oldestSeconds }
             consumePerSecond = lag.consumePerSecond
             drainEtaSeconds = lag.drainEtaSeconds
             endToEnd = lag.endToEnd.map {
