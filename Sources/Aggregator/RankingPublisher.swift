@@ -51,9 +51,9 @@ struct RankingPublisher: Sendable {
         let saved = try await RankingStore.runs(limit: 1, on: connection, deadline: .now + Self.limit).first?.version
         guard let standing, let saved, standing > saved else { return nil }
         return """
-            not published to Redis: run \(standing.run) stands there, which this database does not know; if the files of \
-            the database server were put back to an earlier time, `redis-cli DEL popular:3d:current` lets the next run \
-            be seen
+            not published to Redis: run \(standing.run) stands there, which this database does not know; if the files \
+            of the database server were put back to an earlier time, `redis-cli DEL popular:3d:current` lets the next \
+            run be seen
             """
     }
 

@@ -10,8 +10,8 @@ extension RankingStore {
 
     /// What a process that runs again and again asks before it does.
     package struct Standing: Hashable, Sendable {
-        /// Whether a run would change anything: there are new rows, the time of a sale has come that the last run saw as
-        /// one to come, the window's hours or its mode are others, or the last run is a minute old.
+        /// Whether a run would change anything: there are new rows, the time of a sale has come that the last run saw
+        /// as one to come, the window's hours or its mode are others, or the last run is a minute old.
         package let isDue: Bool
         /// The last run's; nil before the first.
         package let version: RankingVersion?

@@ -14,8 +14,8 @@ package import Redis
 /// | `popular:3d:{version}:totals` | hash: product id → `quantity:amount` |
 /// | `popular:3d:{version}:meta` | hash: `mode`, `from_ms`, `to_ms`, `length` of the lists |
 ///
-/// A score is the place and not the value: scores are doubles, which do not tell large values apart, and so the order is
-/// the database's own.
+/// A score is the place and not the value: scores are doubles, which do not tell large values apart, and so the order
+/// is the database's own.
 package struct RankingBoard: Sendable {
     /// What a reader gets.
     package struct List: Hashable, Sendable {

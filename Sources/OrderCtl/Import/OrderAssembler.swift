@@ -22,8 +22,8 @@ struct OrderAssembler {
     static let maximumProducts = 1_000
     /// How many lines an order has at most; bounds the memory for one.
     static let maximumLines = 5_000
-    /// What an order may cost at most, in minor units: nine million such orders fit the 64-bit sums of the ranking, which
-    /// would otherwise fail in every run for days.
+    /// What an order may cost at most, in minor units: nine million such orders fit the 64-bit sums of the ranking,
+    /// which would otherwise fail in every run for days.
     static let maximumTotal: Int64 = 1_000_000_000_000
     /// How many orders may be rejected, of which the references are kept in memory; with more the import ends.
     static let maximumRejectedOrders = 1_000_000
