@@ -306,8 +306,8 @@ extension RankingStore {
         /// them is no part of the totals yet.
         ///
         /// Rows that are there are updated and the others inserted: an upsert of each costs twice as much. What was
-        /// updated is told from the rest by grouping and not by a join, which ``planForNewRows`` makes a nested loop. In
-        /// the order of the keys, since neighbours are found in the same pages.
+        /// updated is told from the rest by grouping and not by a join, which ``planForNewRows`` makes a nested loop.
+        /// In the order of the keys, since neighbours are found in the same pages.
         static let takeNew = SQLStatement(
             "ranking_take_new",
             """

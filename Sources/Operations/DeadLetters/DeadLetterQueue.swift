@@ -25,7 +25,8 @@ package struct DeadLetterQueue {
     /// stays. Returns how many there were. `begin` is told how many there are, `end` is called while what was seen can
     /// still be removed.
     ///
-    /// Only one can go through the queue at a time, since each would miss what the other has: it waits 5 s for its turn.
+    /// Only one can go through the queue at a time, since each would miss what the other has: it waits 5 s
+    /// for its turn.
     ///
     /// Throws ``ProcessFailure`` when the broker is away, or its turn has not come; `CancellationError` when it is
     /// cancelled while it waits.
@@ -67,8 +68,8 @@ package struct DeadLetterQueue {
             let pause = backoff.next()
             guard .now + pause < limit else {
                 throw ProcessFailure(
-                    "somebody else has been going through the dead letters for 5 s, another command or the console; try "
-                        + "again when it is done",
+                    "somebody else has been going through the dead letters for 5 s, another command or the console; "
+                        + "try again when it is done",
                     exitCode: ExitCode.temporaryFailure
                 )
             }
