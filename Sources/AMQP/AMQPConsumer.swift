@@ -106,7 +106,7 @@ package actor AMQPConsumer {
     package func ack(_ deliveries: [AMQPDelivery]) async -> Int {
         let count = deliveries.count { $0.generation == generation && window.finish($0.tag) }
         if let covered = window.takeCovered() {
-            tell { link throws(AMQPError) in try link.acknowledge(covered, multiple: true) }
+            try? send { link throws(AMQPError) in try link.acknowledge(covered, multiple: true) }
         }
         if window.hasRest, !isAboutToTell {
             isAboutToTell = true
@@ -218,24 +218,17 @@ package actor AMQPConsumer {
         _ delivery: AMQPDelivery,
         _ tell: (Link) throws(AMQPError) -> Void
     ) throws(AMQPError) {
-        guard delivery.generation == generation, window.settle(delivery.tag), let link else {
+        guard delivery.generation == generation, window.settle(delivery.tag) else {
             throw AMQPError(.staleDelivery, "settled already, or from an earlier connection")
         }
-        do throws(AMQPError) {
-            // A few bytes for each delivery fit the socket, unless the broker has stopped reading altogether.
-            guard link.readiness().isWritable else { throw AMQPError(.connectionLost, "the broker doesn't read") }
-            try tell(link)
-        } catch {
-            dropLink(because: error)
-            throw error
-        }
+        try send(tell)
     }
 
     private func acknowledgeRest() {
         isAboutToTell = false
         let (covered, rest) = (window.takeCovered(), window.takeRest())
         guard covered != nil || !rest.isEmpty else { return }
-        tell { link throws(AMQPError) in
+        try? send { link throws(AMQPError) in
             link.holdBack(true)
             defer { link.holdBack(false) }
             if let covered { try link.acknowledge(covered, multiple: true) }
@@ -243,15 +236,17 @@ package actor AMQPConsumer {
         }
     }
 
-    /// Tells the broker something; drops the connection when it cannot be told.
-    private func tell(_ send: (Link) throws(AMQPError) -> Void) {
-        guard let link else { return }
+    /// Tells the broker of deliveries; drops the connection when it cannot be told, and throws why.
+    private func send(_ tell: (Link) throws(AMQPError) -> Void) throws(AMQPError) {
+        // Without a connection no delivery is open, so that nobody comes here.
+        guard let link else { throw AMQPError(.connectionLost, "there is no connection") }
         do throws(AMQPError) {
             // A few bytes for each delivery fit the socket, unless the broker has stopped reading altogether.
             guard link.readiness().isWritable else { throw AMQPError(.connectionLost, "the broker doesn't read") }
-            try send(link)
+            try tell(link)
         } catch {
             dropLink(because: error)
+            throw error
         }
     }
 
